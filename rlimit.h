@@ -1,0 +1,2423 @@
+/* rlimit.h - 0.1.0 - rate limiting for callers of metered APIs, in one C header - MIT licence
+
+   Use all of a quota and never exceed it: token buckets, sliding windows, concurrency caps and
+   calendar quotas, taken together as one decision; a queue for those who wait; backoff for those
+   who failed. C99 to C23, C++11 to C++20.
+
+INSTALL   Copy this file. In exactly one C or C++ file, before including it:
+
+              #define RLM_IMPLEMENTATION
+              #include "rlimit.h"
+
+BUCKET    One limit, any number of threads, one compare-and-swap for each decision:
+
+              rlm_bucket bucket;
+              rlm_limit  limit = rlm_per_second(RLM_REQUESTS, 100);       // burst 100
+              if (rlm_bucket_init(&bucket, &limit, rlm_now()) != RLM_OK) ...
+
+              uint64_t wait_ns = rlm_bucket_take(&bucket, 1, rlm_now());
+              // 0: taken.  RLM_NEVER: more than the burst.  Otherwise: nothing was taken,
+              // ask again after wait_ns.
+
+LIMITER   Several limits, all or nothing:
+
+              rlm_limiter claude;
+              rlm_limit   limits[] = {
+                  rlm_per_minute(RLM_REQUESTS,         50),
+                  rlm_per_minute(RLM_INPUT_TOKENS,  80000),
+                  rlm_per_minute(RLM_OUTPUT_TOKENS, 16000),
+                  rlm_concurrent(10),
+              };
+              int status = rlm_limiter_init(&claude, limits, 4, rlm_now());
+              if (status != RLM_OK) puts(rlm_strerror(status));           // names the field
+
+              rlm_cost   estimate = { .requests = 1, .input_tokens = 1200, .output_tokens = 400 };
+              rlm_permit permit;
+              uint64_t   wait_ns  = rlm_acquire(&claude, &estimate, rlm_now(), &permit);
+              if (wait_ns == 0) {
+                  ... send the request, read what it used ...
+                  rlm_settle(&claude, &permit, &actual, rlm_now());       // or rlm_cancel
+              }
+
+          rlm_check tells the wait and the limit that binds and takes nothing; rlm_status the
+          limit, used, remaining and reset time of each.
+
+BACKOFF   How long to wait before a retry:
+
+              rlm_backoff       plan = rlm_backoff_default();             // 1 s, doubling, to 60 s
+              rlm_backoff_state retry;
+              rlm_backoff_start(&retry, 42);                              // seed: repeatable
+              uint64_t delay_ns = rlm_backoff_next(&plan, &retry, RLM_CLASS_SERVER,
+                                                   RLM_NORMAL, retry_after_ns);
+              // RLM_NEVER: give up.
+
+WHICH     The provider refills continuously (Anthropic, OpenAI)    rlm_per_minute, rlm_per, ...
+LIMIT     it counts the last minute                                rlm_sliding
+          it counts since the last full minute, day or month       rlm_fixed, rlm_calendar_day, ...
+          you do not know                                          rlm_sliding: right for all three
+          requests take a varying time to reach the server         set guard_ns to the largest
+
+DOES NOT  allocate, sleep, start threads, do I/O, keep globals, read headers, or use floating
+          point. It never calls a clock unless you do: time is an argument everywhere.
+
+STATE     Plain memory that you own: no pointers, fixed width, position independent. All functions
+          on a bucket, window, concurrency, calendar, limiter or retry budget may be called from
+          any thread; each is lock-free. A queue and a backoff state belong to one thread at a time.
+
+ANSWERS   uint64_t wait_ns      0 admitted; RLM_NEVER impossible as asked; RLM_ON_RELEASE only when
+                                somebody settles; else nanoseconds, rounded up. A refusal changes
+                                nothing. An amount of 0 is a peek.
+          int status            RLM_OK, or an error that rlm_strerror explains. An error changes
+                                nothing.
+
+PROMISES  B = burst, r = rate, w = any span of the time that callers pass:
+          - bucket: admitted in w <= B + r*w + what was given back in w, in exact arithmetic
+          - window: admitted in any period_ns <= amount; calendar: in any period <= amount
+          - a `now` that is stale, frozen or set back never adds a token; one that jumps ahead adds
+            at most one burst; a clock set back delays by at most one burst's refill
+          - debt (settling above the estimate) is never lost; credit never lifts above capacity
+
+OPTIONS   Define before including; those marked * alike in every file of a program.
+          RLM_IMPLEMENTATION    compile the functions that are not inline here
+          RLM_STATIC            make every function static (then no other file is needed)
+          RLM_API               decoration of the functions that are not inline, default extern
+          RLM_NO_CLOCK          no <time.h>, no clocks but the manual and the caller's own
+          RLM_NO_ATOMICS        plain loads and stores, for one thread (small microcontrollers)
+          RLM_LIMITS_MAX    *   limits in one limiter, default 8
+          RLM_WINDOW_CELLS  *   memory for the windows of one limiter, in cells of 24 bytes,
+                                default 528: two windows. 0 if there are none.
+
+   Algorithms: GCRA (ITU-T I.371; the state is one theoretical arrival time), in units of a token
+   so that costs are exact and only clock readings are rounded. Rounding is always towards waiting.
+
+   Contents: configuration, types, clocks, atomics, token bucket, sliding window, concurrency,
+   calendar quota, limiter, queue, backoff, implementation, licence. */
+
+#ifndef RLIMIT_H
+#define RLIMIT_H
+
+#define RLM_VERSION "0.1.0"
+
+/* ---- Configuration --------------------------------------------------------------------------- */
+
+#if defined(RLM_STATIC) && !defined(RLM_IMPLEMENTATION)
+#define RLM_IMPLEMENTATION
+#endif
+
+#if defined(RLM_IMPLEMENTATION) && !defined(RLM_NO_CLOCK) && defined(__STRICT_ANSI__) && \
+    !defined(_POSIX_C_SOURCE) && !defined(_GNU_SOURCE)
+#define _POSIX_C_SOURCE 200809L /* -std=c99 hides clock_gettime otherwise */
+#endif
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef RLM_LIMITS_MAX
+#define RLM_LIMITS_MAX 8
+#endif
+#ifndef RLM_WINDOW_CELLS
+#define RLM_WINDOW_CELLS 528
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define RLM_I_UNUSED __attribute__((unused))
+#define RLM_I_HOT __attribute__((always_inline)) /* a call costs as much as the rest of the decision */
+#define RLM_I_LIKELY(x) __builtin_expect(!!(x), 1)
+#define RLM_I_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#else
+#define RLM_I_UNUSED
+#define RLM_I_HOT
+#define RLM_I_LIKELY(x) (x)
+#define RLM_I_UNLIKELY(x) (x)
+#endif
+
+#ifdef RLM_STATIC
+#define RLM_I_DECL static RLM_I_UNUSED
+#elif defined(RLM_API)
+#define RLM_I_DECL RLM_API
+#else
+#define RLM_I_DECL extern
+#endif
+#define RLM_I_INLINE static inline RLM_I_UNUSED
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Types ----------------------------------------------------------------------------------- */
+
+/* Answers that are not a number of nanoseconds. */
+#define RLM_NEVER UINT64_MAX            /* larger than a limit: waiting does not help */
+#define RLM_ON_RELEASE (UINT64_MAX - 1) /* all permits are out: ask again when one is settled */
+
+/* Largest amount, burst, cost or credit: 2^40. */
+#define RLM_AMOUNT_MAX (UINT64_C(1) << 40)
+
+/* Errors. Where a limit of a limiter is meant, its index is in the same int: see rlm_status_limit. */
+enum {
+    RLM_OK = 0,
+    RLM_E_NULL,         /* rlm_bucket_init(NULL, ...) */
+    RLM_E_LIMITS,       /* no limits, or more than RLM_LIMITS_MAX */
+    RLM_E_KIND,         /* limit.kind = 9, or not the kind this function is for */
+    RLM_E_METER,        /* limit.meter = 9 */
+    RLM_E_AMOUNT,       /* limit.amount = 0 */
+    RLM_E_PERIOD,       /* limit.period_ns = 0 */
+    RLM_E_RATE,         /* 20 tokens a nanosecond */
+    RLM_E_BURST,        /* limit.burst = 0 */
+    RLM_E_SPAN,         /* a burst of 2^40 at one token a day */
+    RLM_E_GUARD,        /* limit.guard_ns > limit.period_ns */
+    RLM_E_UTC_OFFSET,   /* limit.utc_offset_s = 100000 */
+    RLM_E_CELLS,        /* more windows than RLM_WINDOW_CELLS has room for */
+    RLM_E_MEMORY,       /* too few bytes for the queue or window */
+    RLM_E_INDEX,        /* limit 7 of a limiter with 4 */
+    RLM_E_COST,         /* a cost above 2^40 */
+    RLM_E_PERMIT,       /* a permit settled twice, or never admitted */
+    RLM_E_BUSY,         /* another thread is reconfiguring the same limit */
+    RLM_E_CAPACITY,     /* limits in use cannot grow beyond the memory they began with */
+    RLM_E_PRIORITY,     /* priority 4 */
+    RLM_E_FULL,         /* the queue holds as many waiters as it can */
+    RLM_E_HANDLE,       /* a waiter that has left the queue */
+    RLM_E_BACKOFF,      /* backoff: factor below 1, cap below base, fraction above 1 ... */
+    RLM_E_CLOCK,        /* no usable time stamp counter */
+    RLM_I_STATUS_COUNT
+};
+
+/* What a limit counts. RLM_TOKENS is input and output tokens together. */
+enum {
+    RLM_REQUESTS,
+    RLM_INPUT_TOKENS,
+    RLM_OUTPUT_TOKENS,
+    RLM_TOKENS,
+    RLM_MICRODOLLARS,
+    RLM_CUSTOM,         /* anything the caller counts */
+    RLM_I_METER_COUNT
+};
+
+/* How a limit counts. */
+enum {
+    RLM_BUCKET,         /* refills continuously: amount every period_ns, up to burst */
+    RLM_WINDOW,         /* never more than amount in any period_ns */
+    RLM_CONCURRENCY,    /* at most amount permits out at once */
+    RLM_CALENDAR,       /* amount in each period, counted from a boundary of the wall clock */
+    RLM_I_KIND_COUNT
+};
+
+/* period_ns of a calendar quota that ends with the month. */
+#define RLM_MONTH UINT64_MAX
+
+#define RLM_SECOND_NS UINT64_C(1000000000)
+#define RLM_MINUTE_NS (60 * RLM_SECOND_NS)
+#define RLM_HOUR_NS (3600 * RLM_SECOND_NS)
+#define RLM_DAY_NS (86400 * RLM_SECOND_NS)
+
+/* One limit, as configured. Made by rlm_per_minute and its kin; every field may be changed before
+   init. Amounts and bursts: 1 to 2^40. Rates: up to 10^10 a second. */
+typedef struct rlm_limit {
+    uint32_t kind;          /* RLM_BUCKET ... */
+    uint32_t meter;         /* RLM_REQUESTS ... */
+    uint64_t amount;        /* how much ... */
+    uint64_t period_ns;     /* ... in how long, up to 2^55 (417 days); calendar also RLM_MONTH */
+    uint64_t burst;         /* bucket: what may go at once after a pause */
+    uint64_t guard_ns;      /* the largest delay of a request on its way to the server, up to the
+                               period. The limiter assumes the worst order of arrival within it:
+                               a bucket that is busy keeps rate x guard in hand, a window is longer
+                               by it, a calendar quota admits nothing in the last guard_ns of its
+                               period. Loses guard/period of a window's rate; nothing of a bucket's. */
+    uint32_t cells;         /* window: memory, in cells of 24 bytes; 0 = amount + 2, at most 258.
+                               With amount + 2 or more it is exact, with fewer it is divided into
+                               cells - 2 slots and counts up to one slot too long. */
+    int32_t utc_offset_s;   /* calendar: the boundary's zone, seconds east of UTC, within a day */
+    int64_t wall_offset_ns; /* calendar: the wall clock (since 1970) less the limiter's clock */
+} rlm_limit;
+
+/* What a request costs, each 0 to 2^40. */
+typedef struct rlm_cost {
+    uint64_t requests;
+    uint64_t input_tokens;
+    uint64_t output_tokens;
+    uint64_t microdollars;
+    uint64_t custom;
+} rlm_cost;
+
+/* A limit now. remaining and used may pass their bounds when in debt: remaining is then negative. */
+typedef struct rlm_usage {
+    uint64_t limit;     /* bucket: the burst; otherwise the amount */
+    uint64_t used;      /* rounded up */
+    int64_t remaining;  /* rounded down */
+    uint64_t reset_ns;  /* from now until used is 0 if nobody comes; RLM_ON_RELEASE: concurrency */
+} rlm_usage;
+
+/* Atomically accessed words are plain memory, aligned so that one instruction reaches them. */
+#if defined(__GNUC__) || defined(__clang__)
+typedef uint64_t rlm_word __attribute__((aligned(8)));
+#else
+typedef uint64_t rlm_word;
+#endif
+
+/* rlm_strerror returns what a status means, naming the field at fault and its range. Never null. */
+RLM_I_DECL const char *rlm_strerror(int status);
+
+/* rlm_status_limit returns the index of the limit that rlm_limiter_init refused, or -1. */
+RLM_I_INLINE int rlm_status_limit(int status) { return (status >> 8) - 1; }
+
+/* rlm_status_code returns the RLM_E_ constant of a status, without the index. */
+RLM_I_INLINE int rlm_status_code(int status) { return status & 0xff; }
+
+/* rlm_per is a token bucket: amount every period_ns, and as much at once after a pause. */
+RLM_I_INLINE rlm_limit rlm_per(uint32_t meter, uint64_t amount, uint64_t period_ns) {
+    rlm_limit limit = {RLM_BUCKET, 0, 0, 0, 0, 0, 0, 0, 0};
+    limit.meter = meter;
+    limit.amount = limit.burst = amount;
+    limit.period_ns = period_ns;
+    return limit;
+}
+RLM_I_INLINE rlm_limit rlm_per_second(uint32_t meter, uint64_t amount) { return rlm_per(meter, amount, RLM_SECOND_NS); }
+RLM_I_INLINE rlm_limit rlm_per_minute(uint32_t meter, uint64_t amount) { return rlm_per(meter, amount, RLM_MINUTE_NS); }
+RLM_I_INLINE rlm_limit rlm_per_hour(uint32_t meter, uint64_t amount) { return rlm_per(meter, amount, RLM_HOUR_NS); }
+RLM_I_INLINE rlm_limit rlm_per_day(uint32_t meter, uint64_t amount) { return rlm_per(meter, amount, RLM_DAY_NS); }
+
+/* rlm_sliding is a sliding window: never more than amount in any period_ns. It satisfies a server
+   that keeps a bucket or a fixed window of the same size too. */
+RLM_I_INLINE rlm_limit rlm_sliding(uint32_t meter, uint64_t amount, uint64_t period_ns) {
+    rlm_limit limit = rlm_per(meter, amount, period_ns);
+    limit.kind = RLM_WINDOW;
+    return limit;
+}
+
+/* rlm_concurrent is a cap on permits out at once, 1 to 2^31. */
+RLM_I_INLINE rlm_limit rlm_concurrent(uint64_t amount) {
+    rlm_limit limit = rlm_per(RLM_REQUESTS, amount, 1);
+    limit.kind = RLM_CONCURRENCY;
+    return limit;
+}
+
+/* rlm_fixed is a quota that starts anew at each multiple of period_ns of the wall clock.
+   wall_offset_ns is the wall clock less the limiter's: rlm_wall() - rlm_now(), or 0 if the
+   limiter's clock is the wall clock. */
+RLM_I_INLINE rlm_limit rlm_fixed(uint32_t meter, uint64_t amount, uint64_t period_ns, int64_t wall_offset_ns) {
+    rlm_limit limit = rlm_per(meter, amount, period_ns);
+    limit.kind = RLM_CALENDAR;
+    limit.wall_offset_ns = wall_offset_ns;
+    return limit;
+}
+
+/* rlm_calendar_day and rlm_calendar_month start anew at midnight, or at the first of the month, of
+   a zone utc_offset_s east of UTC (Pacific standard time: -28800). */
+RLM_I_INLINE rlm_limit rlm_calendar_day(uint32_t meter, uint64_t amount, int32_t utc_offset_s, int64_t wall_offset_ns) {
+    rlm_limit limit = rlm_fixed(meter, amount, RLM_DAY_NS, wall_offset_ns);
+    limit.utc_offset_s = utc_offset_s;
+    return limit;
+}
+RLM_I_INLINE rlm_limit rlm_calendar_month(uint32_t meter, uint64_t amount, int32_t utc_offset_s, int64_t wall_offset_ns) {
+    rlm_limit limit = rlm_calendar_day(meter, amount, utc_offset_s, wall_offset_ns);
+    limit.period_ns = RLM_MONTH;
+    return limit;
+}
+
+/* ---- Clocks ---------------------------------------------------------------------------------- */
+
+/* Every operation takes now_ns, nanoseconds of one clock that need not start at 0. Any clock will
+   do; readings may be stale or out of order between threads. */
+
+#ifndef RLM_NO_CLOCK
+/* rlm_now returns nanoseconds of the system's monotonic clock, counting time spent suspended where
+   the system can (CLOCK_BOOTTIME, QueryInterruptTime ...). Wait-free, about 20 ns. */
+RLM_I_DECL uint64_t rlm_now(void);
+
+/* rlm_now_coarse is rlm_now with a resolution of 1 to 16 ms, and several times faster. */
+RLM_I_DECL uint64_t rlm_now_coarse(void);
+
+/* rlm_wall returns nanoseconds since 1970 UTC, of the wall clock: for wall_offset_ns only. */
+RLM_I_DECL uint64_t rlm_wall(void);
+
+/* A clock read from the processor's time stamp counter. */
+typedef struct rlm_tsc {
+    uint64_t base_ns, base_ticks, ns_per_tick_frac; /* nanoseconds a tick, in units of 2^-32 */
+} rlm_tsc;
+
+/* rlm_tsc_init verifies that the counter runs at one rate in all power states (x86-64, by CPUID;
+   aarch64, by architecture) and measures it against rlm_now, spinning for about 20 ms. Returns
+   RLM_OK, RLM_E_NULL, or RLM_E_CLOCK if the counter is absent, varies, or two measurements
+   differ by more than 100 ppm. */
+RLM_I_DECL int rlm_tsc_init(rlm_tsc *tsc);
+
+/* rlm_tsc_now returns nanoseconds, near rlm_now at init and drifting from it by at most 100 ppm. */
+RLM_I_DECL uint64_t rlm_tsc_now(const rlm_tsc *tsc);
+#endif
+
+/* A clock that is set by hand, for tests and simulation. Zeroed is initialised. */
+typedef struct rlm_manual {
+    rlm_word now_ns;
+} rlm_manual;
+
+/* A clock as a value: the library's own companions take one. read(context) returns nanoseconds and
+   must be safe to call from the threads that use it. */
+typedef struct rlm_clock {
+    uint64_t (*read)(void *context);
+    void *context;
+} rlm_clock;
+
+RLM_I_INLINE uint64_t rlm_clock_now(const rlm_clock *clock) { return clock->read(clock->context); }
+
+/* ---- Atomics --------------------------------------------------------------------------------- */
+
+/* All orders are sequentially consistent: several protocols below span words, where acquire and
+   release do not suffice, and on x86 and ARMv8.1 the order of a compare-and-swap costs nothing. */
+
+#ifdef RLM_NO_ATOMICS
+RLM_I_INLINE uint64_t rlm_i_load_seq_cst(const rlm_word *word) { return *word; }
+RLM_I_INLINE void rlm_i_store_seq_cst(rlm_word *word, uint64_t value) { *word = value; }
+RLM_I_INLINE bool rlm_i_cas_seq_cst(rlm_word *word, uint64_t *seen, uint64_t next) {
+    if (*word != *seen) {
+        *seen = *word;
+        return false;
+    }
+    *word = next;
+    return true;
+}
+#elif defined(__GNUC__) || defined(__clang__)
+#if __GCC_ATOMIC_LLONG_LOCK_FREE != 2 && !defined(__GCC_HAVE_SYNC_COMPARE_AND_SWAP_8)
+#error "rlimit.h: no lock-free 64-bit atomics here; define RLM_NO_ATOMICS and use one thread"
+#endif
+RLM_I_INLINE uint64_t rlm_i_load_seq_cst(const rlm_word *word) { return __atomic_load_n(word, __ATOMIC_SEQ_CST); }
+RLM_I_INLINE void rlm_i_store_seq_cst(rlm_word *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_SEQ_CST); }
+RLM_I_INLINE bool rlm_i_cas_seq_cst(rlm_word *word, uint64_t *seen, uint64_t next) {
+    return __atomic_compare_exchange_n(word, seen, next, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+#elif defined(_MSC_VER)
+long long _InterlockedCompareExchange64(long long volatile *, long long, long long);
+#pragma intrinsic(_InterlockedCompareExchange64)
+RLM_I_INLINE uint64_t rlm_i_load_seq_cst(const rlm_word *word) {
+    return (uint64_t)_InterlockedCompareExchange64((long long volatile *)word, 0, 0);
+}
+RLM_I_INLINE bool rlm_i_cas_seq_cst(rlm_word *word, uint64_t *seen, uint64_t next) {
+    long long old = _InterlockedCompareExchange64((long long volatile *)word, (long long)next, (long long)*seen);
+    bool done = (uint64_t)old == *seen;
+    *seen = (uint64_t)old;
+    return done;
+}
+RLM_I_INLINE void rlm_i_store_seq_cst(rlm_word *word, uint64_t value) {
+    uint64_t seen = rlm_i_load_seq_cst(word);
+    while (!rlm_i_cas_seq_cst(word, &seen, value)) {}
+}
+#else
+#error "rlimit.h: unknown compiler; define RLM_NO_ATOMICS and use one thread"
+#endif
+
+/* Raises a word to at least value. */
+RLM_I_INLINE void rlm_i_raise(rlm_word *word, uint64_t value) {
+    uint64_t seen = rlm_i_load_seq_cst(word);
+    while (seen < value && !rlm_i_cas_seq_cst(word, &seen, value)) {}
+}
+
+/* The high half of a 128-bit product. */
+RLM_I_INLINE uint64_t rlm_i_mul_high(uint64_t a, uint64_t b) {
+#ifdef __SIZEOF_INT128__
+    __extension__ typedef unsigned __int128 rlm_i_u128;
+    return (uint64_t)(((rlm_i_u128)a * b) >> 64);
+#else
+    uint64_t al = a & 0xffffffffu, ah = a >> 32, bl = b & 0xffffffffu, bh = b >> 32;
+    uint64_t middle = ah * bl + ((al * bl) >> 32), low = al * bh + (middle & 0xffffffffu);
+    return ah * bh + (middle >> 32) + (low >> 32);
+#endif
+}
+
+/* rlm_manual_now reads, rlm_manual_set sets (backwards too: that is what tests are for) and
+   rlm_manual_advance moves a manual clock. The last returns the new time. */
+RLM_I_INLINE uint64_t rlm_manual_now(const rlm_manual *clock) { return rlm_i_load_seq_cst(&clock->now_ns); }
+RLM_I_INLINE void rlm_manual_set(rlm_manual *clock, uint64_t now_ns) { rlm_i_store_seq_cst(&clock->now_ns, now_ns); }
+RLM_I_INLINE uint64_t rlm_manual_advance(rlm_manual *clock, uint64_t by_ns) {
+    uint64_t seen = rlm_i_load_seq_cst(&clock->now_ns);
+    while (!rlm_i_cas_seq_cst(&clock->now_ns, &seen, seen + by_ns)) {}
+    return seen + by_ns;
+}
+
+/* One decision in the making: the word it hangs on, what was read there, what to put there. */
+typedef struct rlm_i_step {
+    rlm_word *word;
+    uint64_t seen, next;
+    uint64_t mark; /* when it was taken, for the way back: window operation, calendar period */
+} rlm_i_step;
+
+/* ---- Token bucket ---------------------------------------------------------------------------- */
+
+/* GCRA: the state is the theoretical arrival time (TAT), the moment when the bucket will be full
+   again. A cost of c is admitted if max(TAT, now) + c <= now + burst, and moves TAT to
+   max(TAT, now) + c. Time is counted in ticks, of which a token has a whole number and a nanosecond
+   10 to 20: so a cost is exact, a burst is exact, and only the clock is rounded: down where it
+   admits, up where TAT starts from it.
+
+   The word is TAT << 2 | generation. Two sets of rate words take turns: rlm_bucket_reconfigure
+   fills the idle one and changes generation and TAT in one compare-and-swap, so an operation that
+   read the old rate fails its own and starts again. */
+
+/* A rate in use. Written before its generation is current, then read only, but for the last two. */
+typedef struct rlm_i_rate {
+    rlm_word epoch_ns;      /* tick 0 */
+    rlm_word ticks_per_ns, ticks_per_ns_frac;
+    rlm_word ns_per_tick_frac;
+    rlm_word token;         /* ticks a token */
+    rlm_word burst;         /* tokens */
+    rlm_word burst_ticks;
+    rlm_word lag;           /* where TAT starts after idling: the guard, and the rounding of now */
+    rlm_word inexact;       /* 1 if a nanosecond is not a whole number of ticks */
+    rlm_word amount, period_ns, guard_ns;
+    rlm_word reach;         /* the furthest that TAT may rightly be ahead: burst, or a larger debt */
+    rlm_word behind;        /* see rlm_i_set_back */
+    uint64_t pad[2];
+} rlm_i_rate;
+
+/* Zeroed is not initialised: call rlm_bucket_init. 320 bytes. */
+typedef struct rlm_bucket {
+    rlm_word word;
+    uint64_t pad[7]; /* the rates stay in every core's cache while the word moves */
+    rlm_i_rate rate[2];
+    rlm_word claim;
+} rlm_bucket;
+
+/* rlm_bucket_init makes a full bucket of limit (kind RLM_BUCKET; the meter is not used). The next
+   3.1 years are its life: reconfigure to renew it; after that it refuses. Not for a bucket in use.
+   Returns RLM_OK, or RLM_E_NULL, _KIND, _METER, _AMOUNT, _PERIOD, _RATE, _BURST, _SPAN (the burst
+   takes more than 1.8 years to refill), _GUARD. */
+RLM_I_DECL int rlm_bucket_init(rlm_bucket *bucket, const rlm_limit *limit, uint64_t now_ns);
+
+/* rlm_bucket_reconfigure changes rate, burst and guard while in use. What is available does not
+   rise at once (a larger burst fills at the new rate), and debt in tokens stays. Takes go on
+   meanwhile; lock-free among them, but of two reconfigurations at once one gets RLM_E_BUSY.
+   Returns as rlm_bucket_init, and RLM_E_SPAN if the debt would take years at the new rate. */
+RLM_I_DECL int rlm_bucket_reconfigure(rlm_bucket *bucket, const rlm_limit *limit, uint64_t now_ns);
+
+/* rlm_bucket_reserve takes n tokens now to be used after the answer in ns, if that is at most
+   max_wait_ns: a place in line. An answer above max_wait_ns, or RLM_NEVER, took nothing.
+   rlm_bucket_credit gives a place back. Lock-free. */
+RLM_I_DECL uint64_t rlm_bucket_reserve(rlm_bucket *bucket, uint64_t n, uint64_t max_wait_ns, uint64_t now_ns);
+
+/* rlm_bucket_credit gives n tokens back, up to the burst. Lock-free.
+   Returns RLM_OK, RLM_E_NULL, or RLM_E_COST for n above 2^40. */
+RLM_I_DECL int rlm_bucket_credit(rlm_bucket *bucket, uint64_t n, uint64_t now_ns);
+
+/* rlm_bucket_debit takes n tokens whether they are there or not; the debt delays those who come
+   after. Lock-free. Returns RLM_OK, RLM_E_NULL, or RLM_E_COST if n is above 2^40 or the debt would
+   take years. */
+RLM_I_DECL int rlm_bucket_debit(rlm_bucket *bucket, uint64_t n, uint64_t now_ns);
+
+/* rlm_bucket_status tells limit (the burst), used, remaining and reset. Wait-free unless it meets a
+   reconfiguration. Returns RLM_OK or RLM_E_NULL. */
+RLM_I_DECL int rlm_bucket_status(rlm_bucket *bucket, rlm_usage *usage, uint64_t now_ns);
+
+#define RLM_I_SPAN_NS ((UINT64_C(1) << 61) / 20) /* the longest time since epoch_ns that ticks hold */
+#define RLM_I_RETRY (UINT64_MAX - 2)             /* something changed underfoot: read it again */
+
+/* Out of the hot path: what to do when TAT is further ahead than it may be, or was. Returns 0 to go
+   on, RLM_I_RETRY, or a wait. */
+RLM_I_DECL uint64_t rlm_i_bucket_behind(rlm_bucket *bucket, rlm_i_rate *rate, uint64_t seen, uint64_t ticks);
+
+/* A clock reading in ticks, rounded down. */
+RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_ticks(const rlm_i_rate *rate, uint64_t now_ns) {
+    uint64_t epoch_ns = rlm_i_load_seq_cst(&rate->epoch_ns), since_ns = now_ns - epoch_ns, ticks;
+    uint64_t frac = rlm_i_load_seq_cst(&rate->ticks_per_ns_frac);
+    if (RLM_I_UNLIKELY(since_ns > RLM_I_SPAN_NS)) since_ns = now_ns < epoch_ns ? 0 : RLM_I_SPAN_NS;
+    ticks = since_ns * rlm_i_load_seq_cst(&rate->ticks_per_ns);
+    if (RLM_I_UNLIKELY(frac != 0)) ticks += rlm_i_mul_high(since_ns, frac);
+    return ticks;
+}
+
+/* The time from now (in ticks) to a later tick, in nanoseconds, rounded up. */
+RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_ns_until(const rlm_i_rate *rate, uint64_t later, uint64_t now) {
+    return rlm_i_mul_high((later - 1 + rlm_i_load_seq_cst(&rate->inexact)) - now,
+                          rlm_i_load_seq_cst(&rate->ns_per_tick_frac)) + 1;
+}
+
+/* Decides on n tokens: 0 and a step to take, or the wait. Grouped so that little is left to do once
+   the clock has been read. */
+RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_bucket_plan(rlm_bucket *bucket, uint64_t n, uint64_t now_ns, rlm_i_step *step) {
+    for (;;) {
+        uint64_t seen = rlm_i_load_seq_cst(&bucket->word), tat = seen >> 2, wait_ns = RLM_NEVER;
+        rlm_i_rate *rate = &bucket->rate[seen & 1];
+        uint64_t ticks = rlm_i_ticks(rate, now_ns);
+        if (RLM_I_LIKELY(n <= rlm_i_load_seq_cst(&rate->burst))) {
+            uint64_t cost = n * rlm_i_load_seq_cst(&rate->token), start = rlm_i_load_seq_cst(&rate->lag) + cost;
+            uint64_t free_at = tat + cost - rlm_i_load_seq_cst(&rate->burst_ticks); /* may be negative */
+            wait_ns = 0;
+            if (RLM_I_UNLIKELY(tat > ticks + rlm_i_load_seq_cst(&rate->reach) ||
+                               rlm_i_load_seq_cst(&rate->behind) != 0))
+                wait_ns = rlm_i_bucket_behind(bucket, rate, seen, ticks);
+            if (wait_ns == 0 && (int64_t)free_at <= (int64_t)ticks) {
+                uint64_t next = ticks + start;
+                if (tat + cost > next) next = tat + cost;
+                step->word = &bucket->word;
+                step->seen = seen;
+                step->next = n != 0 ? next << 2 | (seen & 3) : seen;
+                return 0;
+            }
+            if (wait_ns == 0) wait_ns = rlm_i_ns_until(rate, free_at, ticks);
+        }
+        if (wait_ns != RLM_I_RETRY && ((rlm_i_load_seq_cst(&bucket->word) ^ seen) & 3) == 0) return wait_ns;
+    }
+}
+
+/* rlm_bucket_take takes n tokens (0 to the burst). Returns 0 if it did; RLM_NEVER for n above the
+   burst; otherwise the ns after which it would have, if nobody else came: exact for rates of k
+   tokens in m ns with k <= 19 in lowest terms, at most 1 ns too long for others. n = 0 takes
+   nothing and tells how long the debt lasts. Lock-free; never blocks. bucket must not be null. */
+RLM_I_INLINE RLM_I_HOT uint64_t rlm_bucket_take(rlm_bucket *bucket, uint64_t n, uint64_t now_ns) {
+    rlm_i_step step;
+    uint64_t wait_ns;
+    do {
+        wait_ns = rlm_i_bucket_plan(bucket, n, now_ns, &step);
+        if (RLM_I_UNLIKELY(wait_ns != 0 || n == 0)) return wait_ns;
+    } while (RLM_I_UNLIKELY(!rlm_i_cas_seq_cst(step.word, &step.seen, step.next)));
+    return 0;
+}
+
+/* rlm_bucket_peek answers as rlm_bucket_take would, and takes nothing. */
+RLM_I_INLINE uint64_t rlm_bucket_peek(rlm_bucket *bucket, uint64_t n, uint64_t now_ns) {
+    rlm_i_step step;
+    return rlm_i_bucket_plan(bucket, n, now_ns, &step);
+}
+
+/* ---- Sliding window -------------------------------------------------------------------------- */
+
+/* The word is index << bits | total: how much was ever admitted, modulo 2^bits, and the index of the
+   newest record. A record (cell) holds the total before it, so what a window holds is the
+   difference of two totals, less what was given back to its records. An exact window has a record
+   for each operation; a slotted one has a record for each slot of period_ns / (cells - 2).
+
+   A record is written before the compare-and-swap that makes it count, and every thread that saw
+   the same word writes the same total into it (times only rise), so a thread that stops anywhere
+   leaves nothing half-done. */
+
+typedef struct rlm_i_cell {
+    rlm_word total;  /* index << bits | total before this record */
+    rlm_word credit; /* index << bits | given back to it */
+    rlm_word time;   /* exact: when it was admitted, ns since epoch_ns */
+} rlm_i_cell;
+
+/* The head of a window; its cells follow it in memory. */
+typedef struct rlm_window {
+    rlm_word word;
+    rlm_word oldest;   /* exact: a record before which all have left */
+    rlm_word credited; /* 1 + the newest record that was given anything back */
+    rlm_word behind;   /* see rlm_i_set_back */
+    uint64_t pad[4];
+    rlm_word amount;
+    uint64_t period_ns, guard_ns, epoch_ns;
+    uint64_t span_ns;  /* period and guard */
+    uint64_t width_ns; /* of a slot; 0: exact */
+    uint64_t first;    /* the first slot */
+    uint32_t cells, bits;
+} rlm_window;
+
+/* rlm_window_bytes returns the memory a window of this limit needs, or 0 for a bad limit. */
+RLM_I_DECL size_t rlm_window_bytes(const rlm_limit *limit);
+
+/* rlm_window_init makes an empty window in bytes of memory at window (aligned to 8).
+   Returns RLM_OK, or RLM_E_NULL, _KIND, _METER, _AMOUNT, _PERIOD, _RATE (above 10^10 a second),
+   _SPAN (amount x cells / period too large to count for 30 days), _GUARD, _CELLS (below 3, or above
+   2^16), _MEMORY. */
+RLM_I_DECL int rlm_window_init(rlm_window *window, size_t bytes, const rlm_limit *limit, uint64_t now_ns);
+
+/* rlm_window_reconfigure changes the amount while in use; what the window holds stays. Wait-free.
+   Returns RLM_OK, RLM_E_NULL, _KIND, _AMOUNT, _PERIOD (period and guard must be as before), or
+   RLM_E_CAPACITY (exact: more than cells - 2; slotted: more than twice the first amount). */
+RLM_I_DECL int rlm_window_reconfigure(rlm_window *window, const rlm_limit *limit);
+
+/* rlm_window_take takes n; *mark (may be null) then names the operation for rlm_window_credit.
+   Returns 0, RLM_NEVER for n above the amount, or the ns until enough has left: exact, or in a
+   slotted window up to a slot too long. Lock-free; O(1) and, where something was given back within
+   the window, O(cells); a refusal is O(cells). */
+RLM_I_DECL uint64_t rlm_window_take(rlm_window *window, uint64_t n, uint64_t now_ns, uint64_t *mark);
+
+/* rlm_window_peek answers as rlm_window_take would, and takes nothing. */
+RLM_I_DECL uint64_t rlm_window_peek(rlm_window *window, uint64_t n, uint64_t now_ns);
+
+/* rlm_window_credit gives n back to the operation that mark names, which must have taken as much.
+   Once that operation has left the window it does nothing. Lock-free.
+   Returns RLM_OK, RLM_E_NULL or RLM_E_COST. */
+RLM_I_DECL int rlm_window_credit(rlm_window *window, uint64_t n, uint64_t mark);
+
+/* rlm_window_debit adds n whether there is room or not. Lock-free. Returns RLM_OK, RLM_E_NULL, or
+   RLM_E_COST if n is above 2^40 or the window would hold more than twice its first amount. */
+RLM_I_DECL int rlm_window_debit(rlm_window *window, uint64_t n, uint64_t now_ns);
+
+/* rlm_window_status tells limit, used, remaining and reset. Returns RLM_OK or RLM_E_NULL. */
+RLM_I_DECL int rlm_window_status(rlm_window *window, rlm_usage *usage, uint64_t now_ns);
+
+RLM_I_DECL uint64_t rlm_i_window_plan(rlm_window *window, uint64_t n, bool force, uint64_t now_ns, rlm_i_step *step);
+RLM_I_DECL void rlm_i_window_record(rlm_window *window, const rlm_i_step *step, uint64_t now_ns);
+
+/* ---- Concurrency ----------------------------------------------------------------------------- */
+
+/* One word: limit << 32 | permits out. */
+typedef struct rlm_concurrency {
+    rlm_word word;
+    uint64_t pad[7];
+} rlm_concurrency;
+
+/* rlm_concurrency_init allows limit->amount permits, 1 to 2^31. Returns RLM_OK, or RLM_E_NULL,
+   _KIND, _METER, _AMOUNT. */
+RLM_I_DECL int rlm_concurrency_init(rlm_concurrency *concurrency, const rlm_limit *limit);
+
+/* rlm_concurrency_reconfigure changes the cap while in use. Below what is out, nobody enters until
+   enough have left. Lock-free. Returns as rlm_concurrency_init. */
+RLM_I_DECL int rlm_concurrency_reconfigure(rlm_concurrency *concurrency, const rlm_limit *limit);
+
+/* rlm_concurrency_status tells limit, used, remaining. Wait-free. Returns RLM_OK or RLM_E_NULL. */
+RLM_I_DECL int rlm_concurrency_status(const rlm_concurrency *concurrency, rlm_usage *usage);
+
+RLM_I_INLINE uint64_t rlm_i_concurrency_plan(rlm_concurrency *concurrency, uint64_t n, rlm_i_step *step) {
+    uint64_t seen = rlm_i_load_seq_cst(&concurrency->word), limit = seen >> 32, used = seen & 0xffffffffu;
+    step->word = &concurrency->word;
+    step->seen = seen;
+    step->next = seen + n;
+    if (n > limit) return RLM_NEVER;
+    return used + n <= limit ? 0 : RLM_ON_RELEASE;
+}
+
+/* rlm_concurrency_take takes n permits. Returns 0; RLM_NEVER for n above the cap; RLM_ON_RELEASE if
+   they are out: no time can be told. Lock-free. */
+RLM_I_INLINE uint64_t rlm_concurrency_take(rlm_concurrency *concurrency, uint64_t n) {
+    rlm_i_step step;
+    uint64_t wait_ns;
+    do {
+        wait_ns = rlm_i_concurrency_plan(concurrency, n, &step);
+        if (wait_ns != 0 || n == 0) return wait_ns;
+    } while (!rlm_i_cas_seq_cst(step.word, &step.seen, step.next));
+    return 0;
+}
+
+/* rlm_concurrency_release gives n permits back. Lock-free. Returns RLM_OK, or RLM_E_PERMIT if fewer
+   are out: then nothing was released. */
+RLM_I_INLINE int rlm_concurrency_release(rlm_concurrency *concurrency, uint64_t n) {
+    uint64_t seen = rlm_i_load_seq_cst(&concurrency->word);
+    do {
+        if ((seen & 0xffffffffu) < n) return RLM_E_PERMIT;
+    } while (!rlm_i_cas_seq_cst(&concurrency->word, &seen, seen - n));
+    return RLM_OK;
+}
+
+/* ---- Calendar quota -------------------------------------------------------------------------- */
+
+/* One word: period << bits | used. Periods are counted on the wall clock, which is now_ns plus an
+   offset, and never go back: an hour repeated by the wall clock grants nothing anew. What was used
+   beyond the amount ends with its period, as it does at the provider. */
+typedef struct rlm_calendar {
+    rlm_word word;
+    rlm_word behind; /* see rlm_i_set_back */
+    uint64_t pad[6];
+    rlm_word wall_offset_ns;
+    rlm_word amount;
+    uint64_t period_ns, guard_ns, first;
+    int64_t utc_offset_ns;
+    uint64_t bits;
+} rlm_calendar;
+
+/* What survives a restart. */
+typedef struct rlm_calendar_saved {
+    uint64_t period; /* counted from 1970 */
+    uint64_t used;
+} rlm_calendar_saved;
+
+/* rlm_calendar_init makes an unused quota. Returns RLM_OK, or RLM_E_NULL, _KIND, _METER, _AMOUNT,
+   _PERIOD, _SPAN (periods too short to count for 30 days beside such an amount), _GUARD,
+   _UTC_OFFSET. */
+RLM_I_DECL int rlm_calendar_init(rlm_calendar *calendar, const rlm_limit *limit, uint64_t now_ns);
+
+/* rlm_calendar_reconfigure changes the amount while in use; what is used stays. Wait-free. Returns
+   RLM_OK, RLM_E_NULL, _KIND, _AMOUNT, _PERIOD (period, guard and zone must be as before), or
+   RLM_E_CAPACITY (more than twice the first amount). */
+RLM_I_DECL int rlm_calendar_reconfigure(rlm_calendar *calendar, const rlm_limit *limit);
+
+/* rlm_calendar_sync corrects the offset of the wall clock: call it after the wall clock was set, or
+   now and then. Wait-free. Returns RLM_OK or RLM_E_NULL. */
+RLM_I_DECL int rlm_calendar_sync(rlm_calendar *calendar, uint64_t wall_ns, uint64_t now_ns);
+
+/* rlm_calendar_take takes n. Returns 0, RLM_NEVER for n above the amount, or the ns to the next
+   boundary. *mark (may be null) names the period for rlm_calendar_credit. Lock-free. */
+RLM_I_DECL uint64_t rlm_calendar_take(rlm_calendar *calendar, uint64_t n, uint64_t now_ns, uint64_t *mark);
+
+/* rlm_calendar_peek answers as rlm_calendar_take would, and takes nothing. */
+RLM_I_DECL uint64_t rlm_calendar_peek(rlm_calendar *calendar, uint64_t n, uint64_t now_ns);
+
+/* rlm_calendar_credit gives n back to the period mark, if it is still that period. Lock-free.
+   Returns RLM_OK, RLM_E_NULL or RLM_E_COST. */
+RLM_I_DECL int rlm_calendar_credit(rlm_calendar *calendar, uint64_t n, uint64_t mark);
+
+/* rlm_calendar_debit adds n whether it fits or not. Lock-free. Returns RLM_OK, RLM_E_NULL, or
+   RLM_E_COST if n is above 2^40 or the total above twice the first amount. */
+RLM_I_DECL int rlm_calendar_debit(rlm_calendar *calendar, uint64_t n, uint64_t now_ns);
+
+/* rlm_calendar_save tells what to keep over a restart, rlm_calendar_restore brings it back: used of
+   the same period is added to what was used since init. A period that is over is ignored.
+   Return RLM_OK, RLM_E_NULL, or RLM_E_COST if it does not fit. */
+RLM_I_DECL int rlm_calendar_save(const rlm_calendar *calendar, rlm_calendar_saved *saved);
+RLM_I_DECL int rlm_calendar_restore(rlm_calendar *calendar, const rlm_calendar_saved *saved, uint64_t now_ns);
+
+/* rlm_calendar_status tells limit, used, remaining and reset. Returns RLM_OK or RLM_E_NULL. */
+RLM_I_DECL int rlm_calendar_status(rlm_calendar *calendar, rlm_usage *usage, uint64_t now_ns);
+
+RLM_I_DECL uint64_t rlm_i_calendar_plan(rlm_calendar *calendar, uint64_t n, bool force, uint64_t now_ns, rlm_i_step *step);
+
+/* ---- Limiter --------------------------------------------------------------------------------- */
+
+/* Limits of any kind as one decision. rlm_acquire first asks all of them and changes nothing unless
+   all agree; then it takes from each, and gives back what it took if another thread was faster. In
+   between, others may be refused for a moment what is given back: never the reverse. */
+
+typedef struct rlm_i_entry {
+    uint32_t kind, meter;
+    uint64_t window; /* where its window is, in words of rlm_limiter.memory */
+    union {
+        rlm_bucket bucket;
+        rlm_concurrency concurrency;
+        rlm_calendar calendar;
+    } as;
+} rlm_i_entry;
+
+#define RLM_I_RECENT 32 /* slots of 2 s for rlm_recent */
+
+typedef struct rlm_limiter {
+    uint64_t count;
+    uint64_t epoch_ns;
+    rlm_word recent[RLM_I_RECENT]; /* 2 s since epoch_ns << 32 | requests admitted */
+    rlm_i_entry entry[RLM_LIMITS_MAX];
+    uint64_t memory[3 * RLM_WINDOW_CELLS + 1];
+} rlm_limiter;
+
+/* What was taken, to be settled or cancelled once. Plain data; may be moved, must not be copied and
+   settled twice. */
+typedef struct rlm_permit {
+    rlm_word state;
+    rlm_cost cost;
+    uint64_t mark[RLM_LIMITS_MAX];
+} rlm_permit;
+
+/* rlm_limiter_init makes a limiter of 1 to RLM_LIMITS_MAX limits, all unused. Returns RLM_OK or the
+   error of the limit at fault with its index (rlm_status_limit); then the limiter is untouched.
+   Not for a limiter in use. */
+RLM_I_DECL int rlm_limiter_init(rlm_limiter *limiter, const rlm_limit *limits, size_t count, uint64_t now_ns);
+
+/* rlm_acquire takes cost from every limit, or from none. Returns 0 and fills permit; RLM_NEVER if
+   cost is larger than a limit; RLM_ON_RELEASE if only a settled permit can help; otherwise the ns
+   after which it would have been admitted if nobody else came. A cost of all zeros is a peek: the
+   permit is not filled. A limit whose meter is 0 in cost still delays while it is in debt. Each
+   permit counts as one of a concurrency limit. Lock-free; no pointer may be null. */
+RLM_I_INLINE uint64_t rlm_acquire(rlm_limiter *limiter, const rlm_cost *cost, uint64_t now_ns, rlm_permit *permit);
+
+/* rlm_check answers as rlm_acquire would and takes nothing; *binding (may be null) is the index of
+   the limit with the longest wait, or -1 if none. */
+RLM_I_DECL uint64_t rlm_check(rlm_limiter *limiter, const rlm_cost *cost, uint64_t now_ns, int *binding);
+
+/* rlm_settle ends a permit with what was used in fact: the difference to its estimate is credited
+   to or debited from each limit, and the connection is released. Buckets take a credit up to their
+   burst; windows and calendars only while what they admitted still counts. Lock-free.
+   Returns RLM_OK; RLM_E_NULL; RLM_E_PERMIT for a permit that is not out; RLM_E_COST if actual is
+   above 2^40 or a limit cannot hold the debt (the permit then stays out). */
+RLM_I_DECL int rlm_settle(rlm_limiter *limiter, rlm_permit *permit, const rlm_cost *actual, uint64_t now_ns);
+
+/* rlm_cancel ends a permit of which nothing was used: the request was never sent. Lock-free.
+   Returns RLM_OK, RLM_E_NULL or RLM_E_PERMIT. */
+RLM_I_DECL int rlm_cancel(rlm_limiter *limiter, rlm_permit *permit, uint64_t now_ns);
+
+/* rlm_reconfigure gives limit index new numbers while in use, as the function of its kind does;
+   kind and meter must be as before. Returns that function's errors, RLM_E_INDEX, _KIND or _METER. */
+RLM_I_DECL int rlm_reconfigure(rlm_limiter *limiter, size_t index, const rlm_limit *limit, uint64_t now_ns);
+
+/* rlm_status tells limit, used, remaining and reset of limit index. Returns RLM_OK, RLM_E_NULL or
+   RLM_E_INDEX. rlm_check tells which limit binds. */
+RLM_I_DECL int rlm_status(rlm_limiter *limiter, size_t index, rlm_usage *usage, uint64_t now_ns);
+
+/* rlm_recent returns the requests admitted in the last minute (60 to 62 s). Wait-free. */
+RLM_I_DECL uint64_t rlm_recent(const rlm_limiter *limiter, uint64_t now_ns);
+
+/* rlm_limiter_calendar returns the calendar quota at index, to save, restore or sync it; null if
+   there is none. */
+RLM_I_DECL rlm_calendar *rlm_limiter_calendar(rlm_limiter *limiter, size_t index);
+
+RLM_I_DECL void rlm_i_undo(rlm_limiter *limiter, size_t index, uint64_t n, uint64_t mark, uint64_t now_ns);
+RLM_I_DECL void rlm_i_count(rlm_limiter *limiter, uint64_t requests, uint64_t now_ns);
+
+#define RLM_I_PERMIT_OUT UINT64_C(0x9e3779b97f4a7c15)
+
+/* A cost by meter. */
+typedef struct rlm_i_amounts {
+    uint64_t of[RLM_I_METER_COUNT];
+} rlm_i_amounts;
+
+RLM_I_INLINE void rlm_i_amounts_of(rlm_i_amounts *amounts, const rlm_cost *cost) {
+    amounts->of[RLM_REQUESTS] = cost->requests;
+    amounts->of[RLM_INPUT_TOKENS] = cost->input_tokens;
+    amounts->of[RLM_OUTPUT_TOKENS] = cost->output_tokens;
+    amounts->of[RLM_TOKENS] = cost->input_tokens + cost->output_tokens;
+    amounts->of[RLM_MICRODOLLARS] = cost->microdollars;
+    amounts->of[RLM_CUSTOM] = cost->custom;
+}
+
+RLM_I_INLINE bool rlm_i_cost_is_sane(const rlm_cost *cost) {
+    return ((cost->requests | cost->input_tokens | cost->output_tokens | cost->microdollars | cost->custom) >> 41) == 0;
+}
+
+RLM_I_INLINE bool rlm_i_cost_is_zero(const rlm_cost *cost) {
+    return (cost->requests | cost->input_tokens | cost->output_tokens | cost->microdollars | cost->custom) == 0;
+}
+
+RLM_I_INLINE rlm_window *rlm_i_window(rlm_limiter *limiter, const rlm_i_entry *entry) {
+    return (rlm_window *)(void *)&limiter->memory[entry->window];
+}
+
+RLM_I_INLINE uint64_t rlm_i_plan(rlm_limiter *limiter, rlm_i_entry *entry, uint64_t n, uint64_t now_ns, rlm_i_step *step) {
+    step->mark = 0;
+    if (RLM_I_LIKELY(entry->kind == RLM_BUCKET)) return rlm_i_bucket_plan(&entry->as.bucket, n, now_ns, step);
+    if (entry->kind == RLM_CONCURRENCY) return rlm_i_concurrency_plan(&entry->as.concurrency, n, step);
+    if (entry->kind == RLM_CALENDAR) return rlm_i_calendar_plan(&entry->as.calendar, n, false, now_ns, step);
+    return rlm_i_window_plan(rlm_i_window(limiter, entry), n, false, now_ns, step);
+}
+
+RLM_I_INLINE bool rlm_i_commit(rlm_limiter *limiter, rlm_i_entry *entry, rlm_i_step *step, uint64_t now_ns) {
+    if (entry->kind == RLM_WINDOW) rlm_i_window_record(rlm_i_window(limiter, entry), step, now_ns);
+    return rlm_i_cas_seq_cst(step->word, &step->seen, step->next);
+}
+
+RLM_I_INLINE uint64_t rlm_acquire(rlm_limiter *limiter, const rlm_cost *cost, uint64_t now_ns, rlm_permit *permit) {
+    rlm_i_step step[RLM_LIMITS_MAX];
+    rlm_i_amounts amounts;
+    uint64_t wait_ns = 0;
+    size_t i, taken, count = (size_t)limiter->count;
+    bool peek = rlm_i_cost_is_zero(cost);
+    if (RLM_I_UNLIKELY(!rlm_i_cost_is_sane(cost))) return RLM_NEVER;
+    rlm_i_amounts_of(&amounts, cost);
+    for (i = 0; i < count; i++) {
+        rlm_i_entry *entry = &limiter->entry[i];
+        uint64_t n = entry->kind == RLM_CONCURRENCY ? !peek : amounts.of[entry->meter];
+        uint64_t this_ns = rlm_i_plan(limiter, entry, n, now_ns, &step[i]);
+        if (RLM_I_UNLIKELY(this_ns > wait_ns)) wait_ns = this_ns;
+    }
+    if (wait_ns != 0 || peek) return wait_ns;
+    for (taken = 0; taken < count; taken++) {
+        rlm_i_entry *entry = &limiter->entry[taken];
+        rlm_i_step *at = &step[taken];
+        while (at->next != at->seen && RLM_I_UNLIKELY(!rlm_i_commit(limiter, entry, at, now_ns))) {
+            uint64_t n = entry->kind == RLM_CONCURRENCY ? 1 : amounts.of[entry->meter];
+            wait_ns = rlm_i_plan(limiter, entry, n, now_ns, at);
+            if (wait_ns == 0) continue;
+            while (taken-- > 0) {
+                entry = &limiter->entry[taken];
+                n = entry->kind == RLM_CONCURRENCY ? 1 : amounts.of[entry->meter];
+                rlm_i_undo(limiter, taken, n, step[taken].mark, now_ns);
+            }
+            return wait_ns;
+        }
+    }
+    for (i = 0; i < count; i++) permit->mark[i] = step[i].mark;
+    permit->cost = *cost;
+    permit->state = RLM_I_PERMIT_OUT;
+    rlm_i_count(limiter, cost->requests, now_ns);
+    return 0;
+}
+
+/* ---- Queue ----------------------------------------------------------------------------------- */
+
+/* Who is next. A bounded queue of waiters for one thread at a time: the host (an event loop, a
+   condition variable, see ext/rlimit_wait.h) asks for the head, tries rlm_acquire for it, sleeps
+   for the wait, and pops it when it is admitted. As only the head is ever tried, a large request
+   keeps its place. Push, pop and cancel are O(log n) for waiters with a deadline, else O(1).
+
+   Order: FIFO within a priority. Each step of priority is worth ageing_ns of waiting, so a waiter
+   is passed only by those of higher priority who come within ageing_ns (times the steps) after it,
+   and nothing starves. */
+
+enum { RLM_CRITICAL, RLM_HIGH, RLM_NORMAL, RLM_LOW, RLM_I_PRIORITIES };
+
+#define RLM_QUEUE_DEFAULT 10000            /* waiters, if you have no better number */
+#define RLM_AGEING_DEFAULT (30 * RLM_SECOND_NS)
+#define RLM_NO_DEADLINE UINT64_MAX
+
+typedef struct rlm_i_waiter {
+    uint64_t data;
+    uint64_t since_ns;
+    uint64_t deadline_ns;
+    uint32_t next, previous;
+    uint32_t generation; /* odd while in the queue */
+    uint32_t priority;
+    uint32_t heap_at;    /* where its deadline is in the heap */
+    uint32_t heap;       /* the heap's own array: the waiter at this place of it */
+} rlm_i_waiter;
+
+/* The head of a queue; its waiters follow it in memory. */
+typedef struct rlm_queue {
+    uint64_t ageing_ns;
+    uint32_t capacity, count, free, deadlines;
+    uint32_t first[RLM_I_PRIORITIES], last[RLM_I_PRIORITIES];
+} rlm_queue;
+
+/* rlm_queue_bytes returns the memory for capacity waiters (1 to 2^31), 0 if out of range: 48 bytes
+   for each. */
+RLM_I_DECL size_t rlm_queue_bytes(size_t capacity);
+
+/* rlm_queue_init makes an empty queue in bytes of memory at queue (aligned to 8). ageing_ns: what a
+   step of priority is worth, 0 (plain FIFO) to 2^60. Returns RLM_OK, RLM_E_NULL, or RLM_E_MEMORY
+   if bytes is less than rlm_queue_bytes(capacity) or capacity out of range. */
+RLM_I_DECL int rlm_queue_init(rlm_queue *queue, size_t bytes, size_t capacity, uint64_t ageing_ns);
+
+/* rlm_queue_push adds a waiter that stands for data, whatever that is to the caller. deadline_ns is
+   a time of the same clock as now_ns, or RLM_NO_DEADLINE. *handle names the waiter. O(log n).
+   Returns RLM_OK, RLM_E_NULL, RLM_E_PRIORITY, or RLM_E_FULL. */
+RLM_I_DECL int rlm_queue_push(rlm_queue *queue, uint64_t data, uint32_t priority, uint64_t deadline_ns,
+                              uint64_t now_ns, uint64_t *handle);
+
+/* rlm_queue_head tells who is next without removing it. O(1). Returns false if there is nobody.
+   handle and data may be null. */
+RLM_I_DECL bool rlm_queue_head(const rlm_queue *queue, uint64_t *handle, uint64_t *data);
+
+/* rlm_queue_remove takes a waiter out, admitted or cancelled. O(log n). Returns RLM_OK, RLM_E_NULL,
+   or RLM_E_HANDLE if it has left already. */
+RLM_I_DECL int rlm_queue_remove(rlm_queue *queue, uint64_t handle);
+
+/* rlm_queue_expire takes out a waiter whose deadline is at or before now_ns, the earliest first.
+   O(log n). Returns false if there is none. handle and data may be null. */
+RLM_I_DECL bool rlm_queue_expire(rlm_queue *queue, uint64_t now_ns, uint64_t *handle, uint64_t *data);
+
+/* rlm_queue_deadline returns the earliest deadline, or RLM_NO_DEADLINE. O(1). */
+RLM_I_DECL uint64_t rlm_queue_deadline(const rlm_queue *queue);
+
+/* rlm_queue_count returns how many wait. */
+RLM_I_INLINE size_t rlm_queue_count(const rlm_queue *queue) { return queue->count; }
+
+/* ---- Backoff --------------------------------------------------------------------------------- */
+
+/* How the exponential delay d is spread. U is uniform. */
+enum {
+    RLM_JITTER_NONE,         /* d */
+    RLM_JITTER_FRACTION,     /* d x U[1 - fraction, 1 + fraction] */
+    RLM_JITTER_FULL,         /* U[0, d] */
+    RLM_JITTER_EQUAL,        /* d/2 + U[0, d/2] */
+    RLM_JITTER_DECORRELATED, /* U[base, 3 x the delay before], from base */
+    RLM_I_JITTERS
+};
+
+/* What went wrong. */
+enum {
+    RLM_CLASS_RATE_LIMIT, /* 429 */
+    RLM_CLASS_SERVER,     /* 5xx */
+    RLM_CLASS_NETWORK,    /* no answer */
+    RLM_CLASS_FATAL,      /* will not get better: authentication, a spent quota, a bad request */
+    RLM_I_CLASSES
+};
+
+/* A schedule: d = base x factor^k for the k-th retry (from 0), at most cap; jitter; halved for
+   RLM_CRITICAL and RLM_HIGH; at least floor and at least the class's own minimum; at most cap
+   again. A delay that the server asked for replaces all of that, unless it is above
+   retry_after_max_ns: then the schedule's own counts. */
+typedef struct rlm_backoff {
+    uint32_t jitter;             /* RLM_JITTER_ */
+    uint32_t factor_permille;    /* 1000 to 100000: 2000 doubles */
+    uint32_t fraction_permille;  /* 0 to 1000, for RLM_JITTER_FRACTION */
+    uint32_t attempts_max;       /* retries; after that RLM_NEVER. 0: none */
+    uint64_t base_ns;            /* by class where base_class_ns is 0 */
+    uint64_t cap_ns;
+    uint64_t floor_ns;
+    uint64_t base_class_ns[RLM_I_CLASSES];  /* base for a class; 0: base_ns */
+    uint64_t least_class_ns[RLM_I_CLASSES]; /* a delay of this class is at least this */
+    uint64_t retry_after_max_ns;
+} rlm_backoff;
+
+/* One request's retries. */
+typedef struct rlm_backoff_state {
+    uint64_t random;
+    uint64_t previous_ns;
+    uint64_t attempts;
+} rlm_backoff_state;
+
+/* rlm_backoff_default returns: base 1 s (server errors 0.5 s), doubling, cap 60 s, floor 0.1 s,
+   at least 5 s for rate limits, jitter 0.1 either way, 8 retries, Retry-After up to 1 h. */
+RLM_I_DECL rlm_backoff rlm_backoff_default(void);
+
+/* rlm_backoff_check returns RLM_OK, RLM_E_NULL, or RLM_E_BACKOFF for a schedule out of range: cap at
+   most 2^50 ns (13 days), floor and base and least at most cap, factor and fraction as above. */
+RLM_I_DECL int rlm_backoff_check(const rlm_backoff *plan);
+
+/* rlm_backoff_start begins a request's retries. The same seed gives the same delays; give each
+   request its own, or all of them retry together. */
+RLM_I_INLINE void rlm_backoff_start(rlm_backoff_state *state, uint64_t seed) {
+    state->random = seed;
+    state->previous_ns = 0;
+    state->attempts = 0;
+}
+
+/* rlm_backoff_next returns the ns to wait before the next retry, or RLM_NEVER: RLM_CLASS_FATAL, no
+   attempts left, a bad plan, class or priority (the state is then as before). retry_after_ns is
+   what the server asked for, 0 if it did not. Wait-free. */
+RLM_I_DECL uint64_t rlm_backoff_next(const rlm_backoff *plan, rlm_backoff_state *state, uint32_t error_class,
+                                     uint32_t priority, uint64_t retry_after_ns);
+
+/* A retry budget: retries may be a share of requests, and some each second besides, so that an
+   outage is not multiplied. After Finagle's RetryBudget. Shared by threads. */
+typedef struct rlm_retry_budget {
+    rlm_bucket bucket; /* in thousandths of a retry */
+    uint64_t share_permille;
+} rlm_retry_budget;
+
+/* rlm_retry_budget_init: each request earns share_permille / 1000 of a retry (0 to 1000; 200 is
+   usual), and each second per_second (1 to 10^6; 10 is usual); at most burst (1 to 10^9) are kept.
+   It begins full. Returns RLM_OK, RLM_E_NULL, RLM_E_AMOUNT or RLM_E_BURST. */
+RLM_I_DECL int rlm_retry_budget_init(rlm_retry_budget *budget, uint32_t share_permille, uint64_t per_second,
+                                     uint64_t burst, uint64_t now_ns);
+
+/* rlm_retry_budget_request earns for one first attempt. Lock-free. */
+RLM_I_INLINE void rlm_retry_budget_request(rlm_retry_budget *budget, uint64_t now_ns) {
+    (void)rlm_bucket_credit(&budget->bucket, budget->share_permille, now_ns);
+}
+
+/* rlm_retry_budget_retry spends one retry: 0, or the ns until there is one. Lock-free. */
+RLM_I_INLINE uint64_t rlm_retry_budget_retry(rlm_retry_budget *budget, uint64_t now_ns) {
+    return rlm_bucket_take(&budget->bucket, 1000, now_ns);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* RLIMIT_H */
+
+/* ---- Implementation -------------------------------------------------------------------------- */
+
+#if defined(RLM_IMPLEMENTATION) && !defined(RLM_I_IMPLEMENTED)
+#define RLM_I_IMPLEMENTED
+
+#ifndef RLM_NO_CLOCK
+#include <time.h> /* clock_gettime */
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifdef RLM_STATIC
+#define RLM_I_DEF static RLM_I_UNUSED
+#else
+#define RLM_I_DEF
+#endif
+
+/* -- errors -- */
+
+RLM_I_DEF const char *rlm_strerror(int status) {
+    switch (status < 0 ? RLM_I_STATUS_COUNT : status & 0xff) {
+    case RLM_OK: return "ok";
+    case RLM_E_NULL: return "null: a pointer that must point to something is null";
+    case RLM_E_LIMITS: return "count: a limiter has 1 to RLM_LIMITS_MAX limits";
+    case RLM_E_KIND: return "kind: must be RLM_BUCKET, RLM_WINDOW, RLM_CONCURRENCY or RLM_CALENDAR, and fit the function";
+    case RLM_E_METER: return "meter: unknown, or not the one this limit began with";
+    case RLM_E_AMOUNT: return "amount: must be 1 to 2^40 (concurrency: 2^31)";
+    case RLM_E_PERIOD: return "period_ns: must be 1 to 2^55 (calendar: or RLM_MONTH), and stay what it was in a window or calendar";
+    case RLM_E_RATE: return "amount, period_ns: the rate must not exceed 10^10 a second";
+    case RLM_E_BURST: return "burst: must be 1 to 2^40";
+    case RLM_E_SPAN: return "burst or amount: too large to be counted at this rate and period";
+    case RLM_E_GUARD: return "guard_ns: must not exceed period_ns (a month: must be 0)";
+    case RLM_E_UTC_OFFSET: return "utc_offset_s: must be -86400 to 86400";
+    case RLM_E_CELLS: return "cells: must be 0 or 3 to 65536, and fit RLM_WINDOW_CELLS";
+    case RLM_E_MEMORY: return "bytes, capacity: not enough memory, or a capacity out of range";
+    case RLM_E_INDEX: return "index: no such limit";
+    case RLM_E_COST: return "cost: an amount is above 2^40, or more debt than the limit can hold";
+    case RLM_E_PERMIT: return "permit: not out (settled twice, or never admitted)";
+    case RLM_E_BUSY: return "busy: another thread is reconfiguring this limit";
+    case RLM_E_CAPACITY: return "amount: above what the memory of this limit was made for";
+    case RLM_E_PRIORITY: return "priority: must be RLM_CRITICAL, RLM_HIGH, RLM_NORMAL or RLM_LOW";
+    case RLM_E_FULL: return "queue: full";
+    case RLM_E_HANDLE: return "handle: this waiter has left the queue";
+    case RLM_E_BACKOFF: return "backoff: jitter, factor_permille 1000 to 100000, fraction_permille to 1000, cap_ns to 2^50, others to cap_ns";
+    case RLM_E_CLOCK: return "clock: no time stamp counter that runs at one rate";
+    default: return "unknown status";
+    }
+}
+
+/* -- arithmetic -- */
+
+/* (high:low) / divisor for high < divisor, by long division. Never on a hot path. */
+static uint64_t rlm_i_divide(uint64_t high, uint64_t low, uint64_t divisor, uint64_t *remainder) {
+    uint64_t quotient = 0;
+    int bit;
+    for (bit = 0; bit < 64; bit++) {
+        uint64_t carry = high >> 63;
+        high = (high << 1) | (low >> 63);
+        low <<= 1;
+        quotient <<= 1;
+        if (carry != 0 || high >= divisor) {
+            high -= divisor;
+            quotient |= 1;
+        }
+    }
+    *remainder = high;
+    return quotient;
+}
+
+/* a * b / divisor rounded up, UINT64_MAX if it does not fit. */
+static uint64_t rlm_i_scale_up(uint64_t a, uint64_t b, uint64_t divisor) {
+    uint64_t high = rlm_i_mul_high(a, b), remainder, quotient;
+    if (high >= divisor) return UINT64_MAX;
+    quotient = rlm_i_divide(high, a * b, divisor, &remainder);
+    return quotient == UINT64_MAX ? quotient : quotient + (remainder != 0);
+}
+
+static uint64_t rlm_i_gcd(uint64_t a, uint64_t b) {
+    while (b != 0) {
+        uint64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+static void rlm_i_clear(void *memory, size_t bytes) {
+    unsigned char *at = (unsigned char *)memory;
+    while (bytes-- > 0) *at++ = 0;
+}
+
+static uint64_t rlm_i_bit_length(uint64_t value) {
+    uint64_t bits = 0;
+    for (; value != 0; value >>= 1) bits++;
+    return bits;
+}
+
+/* -- validation -- */
+
+static uint32_t rlm_i_cells(const rlm_limit *limit) {
+    if (limit->cells != 0) return limit->cells;
+    return limit->amount <= 256 ? (uint32_t)limit->amount + 2 : 258;
+}
+
+static int rlm_i_check(const rlm_limit *limit, uint32_t kind) {
+    bool concurrency = kind == RLM_CONCURRENCY, calendar = kind == RLM_CALENDAR;
+    bool month = calendar && limit->period_ns == RLM_MONTH;
+    if (limit->kind != kind || kind >= RLM_I_KIND_COUNT) return RLM_E_KIND;
+    if (limit->meter >= RLM_I_METER_COUNT) return RLM_E_METER;
+    if (limit->amount == 0 || limit->amount > (concurrency ? UINT64_C(1) << 31 : RLM_AMOUNT_MAX)) return RLM_E_AMOUNT;
+    if (concurrency) return RLM_OK;
+    if (limit->period_ns == 0 || (limit->period_ns > (UINT64_C(1) << 55) && !month)) return RLM_E_PERIOD;
+    if (!calendar && limit->amount > 10 * limit->period_ns) return RLM_E_RATE;
+    if (kind == RLM_BUCKET && (limit->burst == 0 || limit->burst > RLM_AMOUNT_MAX)) return RLM_E_BURST;
+    if (limit->guard_ns > (month ? 0 : limit->period_ns)) return RLM_E_GUARD;
+    if (calendar && (limit->utc_offset_s > 86400 || limit->utc_offset_s < -86400)) return RLM_E_UTC_OFFSET;
+    if (kind == RLM_WINDOW && (rlm_i_cells(limit) < 3 || rlm_i_cells(limit) > 65536)) return RLM_E_CELLS;
+    return RLM_OK;
+}
+
+/* The state of a limit lies in the future of this reading. Either the reading is stale, or the clock
+   was set back (or had run ahead before). A stale reading is followed by a good one, which clears
+   *behind; a clock set back stays behind. Notes the first such reading and answers whether the clock
+   has gone on for span since then: only now it is believed, and as everything was refused all that
+   while, nothing is given away. */
+static bool rlm_i_set_back(rlm_word *behind, uint64_t at, uint64_t span) {
+    uint64_t first = rlm_i_load_seq_cst(behind);
+    if (first == 0 || at + 1 < first) {
+        rlm_i_store_seq_cst(behind, at + 1);
+        return false;
+    }
+    return at + 1 - first >= span;
+}
+
+/* -- clocks -- */
+
+#ifndef RLM_NO_CLOCK
+#ifdef _WIN32
+union _LARGE_INTEGER;
+struct _FILETIME;
+__declspec(dllimport) int __stdcall QueryPerformanceCounter(union _LARGE_INTEGER *);
+__declspec(dllimport) int __stdcall QueryPerformanceFrequency(union _LARGE_INTEGER *);
+__declspec(dllimport) unsigned long long __stdcall GetTickCount64(void);
+__declspec(dllimport) void __stdcall GetSystemTimeAsFileTime(struct _FILETIME *);
+
+RLM_I_DEF uint64_t rlm_now(void) {
+    uint64_t ticks = 0, frequency = 1;
+    QueryPerformanceCounter((union _LARGE_INTEGER *)(void *)&ticks);
+    QueryPerformanceFrequency((union _LARGE_INTEGER *)(void *)&frequency);
+    return ticks / frequency * RLM_SECOND_NS + ticks % frequency * RLM_SECOND_NS / frequency;
+}
+RLM_I_DEF uint64_t rlm_now_coarse(void) { return (uint64_t)GetTickCount64() * 1000000; }
+RLM_I_DEF uint64_t rlm_wall(void) {
+    uint32_t filetime[2] = {0, 0}; /* units of 100 ns since 1601 */
+    GetSystemTimeAsFileTime((struct _FILETIME *)(void *)filetime);
+    return ((((uint64_t)filetime[1] << 32) | filetime[0]) - UINT64_C(116444736000000000)) * 100;
+}
+#else
+#ifndef CLOCK_MONOTONIC
+#error "rlimit.h: define _POSIX_C_SOURCE as 200809L before the first include of the implementation's file, or RLM_NO_CLOCK"
+#endif
+#ifdef CLOCK_BOOTTIME
+#define RLM_I_CLOCK CLOCK_BOOTTIME
+#else
+#define RLM_I_CLOCK CLOCK_MONOTONIC
+#endif
+#ifdef CLOCK_MONOTONIC_COARSE
+#define RLM_I_CLOCK_COARSE CLOCK_MONOTONIC_COARSE
+#else
+#define RLM_I_CLOCK_COARSE RLM_I_CLOCK
+#endif
+#define RLM_I_READ(clock)                                                                   \
+    struct timespec at = {0, 0};                                                            \
+    clock_gettime(clock, &at);                                                              \
+    return (uint64_t)at.tv_sec * RLM_SECOND_NS + (uint64_t)at.tv_nsec
+RLM_I_DEF uint64_t rlm_now(void) { RLM_I_READ(RLM_I_CLOCK); }
+RLM_I_DEF uint64_t rlm_now_coarse(void) { RLM_I_READ(RLM_I_CLOCK_COARSE); }
+RLM_I_DEF uint64_t rlm_wall(void) { RLM_I_READ(CLOCK_REALTIME); }
+#endif
+
+/* The counter, and whether it is known to run at one rate. */
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+static uint64_t rlm_i_counter(void) { return __builtin_ia32_rdtsc(); }
+static bool rlm_i_counter_is_steady(void) {
+    uint32_t a = 0x80000000u, b, c, d;
+    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "=c"(c), "=d"(d));
+    if (a < 0x80000007u) return false;
+    a = 0x80000007u;
+    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "=c"(c), "=d"(d));
+    return (d >> 8 & 1) != 0; /* invariant TSC */
+}
+#elif defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
+static uint64_t rlm_i_counter(void) {
+    uint64_t ticks;
+    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(ticks));
+    return ticks;
+}
+static bool rlm_i_counter_is_steady(void) { return true; }
+#else
+static uint64_t rlm_i_counter(void) { return 0; }
+static bool rlm_i_counter_is_steady(void) { return false; }
+#endif
+
+/* The rate over about 10 ms, as nanoseconds in 2^-32 a tick; 0 if it cannot be. */
+static uint64_t rlm_i_counter_rate(void) {
+    uint64_t from_ns = rlm_now(), from = rlm_i_counter(), ns, ticks, remainder;
+    do ns = rlm_now() - from_ns;
+    while (ns < 10000000);
+    ticks = rlm_i_counter() - from;
+    if (ticks == 0 || ns >> 32 != 0 || ticks >> 63 != 0) return 0;
+    return rlm_i_divide(0, ns << 32, ticks, &remainder);
+}
+
+RLM_I_DEF int rlm_tsc_init(rlm_tsc *tsc) {
+    uint64_t first, second, apart;
+    if (tsc == NULL) return RLM_E_NULL;
+    if (!rlm_i_counter_is_steady()) return RLM_E_CLOCK;
+    first = rlm_i_counter_rate();
+    second = rlm_i_counter_rate();
+    apart = first > second ? first - second : second - first;
+    if (first == 0 || second == 0 || apart > second / 10000) return RLM_E_CLOCK;
+    tsc->ns_per_tick_frac = second;
+    tsc->base_ns = rlm_now();
+    tsc->base_ticks = rlm_i_counter();
+    return RLM_OK;
+}
+
+RLM_I_DEF uint64_t rlm_tsc_now(const rlm_tsc *tsc) {
+    uint64_t ticks = rlm_i_counter() - tsc->base_ticks, frac = tsc->ns_per_tick_frac;
+    if (ticks >> 63 != 0) ticks = 0; /* another core's counter, just behind */
+    return tsc->base_ns + (rlm_i_mul_high(ticks, frac) << 32 | (ticks * frac) >> 32);
+}
+#endif /* RLM_NO_CLOCK */
+
+/* -- token bucket -- */
+
+#define RLM_I_BACK_NS (UINT64_C(1) << 54) /* ticks begin 208 days before now, so that a clock may go back */
+
+/* Fills an idle rate. A token is p/q ns; a tick is chosen so that both a nanosecond and a token are
+   whole (q <= 19), or else only the token. */
+static int rlm_i_rate_set(rlm_i_rate *rate, const rlm_limit *limit, uint64_t now_ns) {
+    uint64_t divisor = rlm_i_gcd(limit->period_ns, limit->amount), remainder = 0, whole, frac, token, inverse;
+    uint64_t p = limit->period_ns / divisor, q = limit->amount / divisor, burst_ticks;
+    token = q <= 19 ? p * ((9 + q) / q) : rlm_i_scale_up(10, p, q);
+    whole = token * q / p;
+    frac = rlm_i_divide(token * q % p, 0, p, &remainder);
+    inverse = rlm_i_divide(p, 0, token * q, &remainder) + 1;
+    if (remainder == 0) inverse--;
+    burst_ticks = limit->burst * token;
+    if (rlm_i_mul_high(limit->burst, token) != 0 || burst_ticks > (UINT64_C(1) << 60)) return RLM_E_SPAN;
+    rlm_i_store_seq_cst(&rate->epoch_ns, now_ns > RLM_I_BACK_NS ? now_ns - RLM_I_BACK_NS : 0);
+    rlm_i_store_seq_cst(&rate->ticks_per_ns, whole);
+    rlm_i_store_seq_cst(&rate->ticks_per_ns_frac, frac);
+    rlm_i_store_seq_cst(&rate->ns_per_tick_frac, inverse);
+    rlm_i_store_seq_cst(&rate->token, token);
+    rlm_i_store_seq_cst(&rate->burst, limit->burst);
+    rlm_i_store_seq_cst(&rate->burst_ticks, burst_ticks);
+    rlm_i_store_seq_cst(&rate->inexact, token * q % p != 0);
+    rlm_i_store_seq_cst(&rate->lag, limit->guard_ns * whole + rlm_i_mul_high(limit->guard_ns, frac) +
+                                        (token * q % p == 0 ? 0 : limit->guard_ns == 0 ? 1 : 2));
+    rlm_i_store_seq_cst(&rate->amount, limit->amount);
+    rlm_i_store_seq_cst(&rate->period_ns, limit->period_ns);
+    rlm_i_store_seq_cst(&rate->guard_ns, limit->guard_ns);
+    rlm_i_store_seq_cst(&rate->reach, burst_ticks);
+    rlm_i_store_seq_cst(&rate->behind, 0);
+    return RLM_OK;
+}
+
+RLM_I_DEF int rlm_bucket_init(rlm_bucket *bucket, const rlm_limit *limit, uint64_t now_ns) {
+    rlm_bucket made;
+    int status;
+    if (bucket == NULL || limit == NULL) return RLM_E_NULL;
+    if ((status = rlm_i_check(limit, RLM_BUCKET)) != RLM_OK) return status;
+    rlm_i_clear(&made, sizeof made);
+    if ((status = rlm_i_rate_set(&made.rate[0], limit, now_ns)) != RLM_OK) return status;
+    *bucket = made;
+    return RLM_OK;
+}
+
+RLM_I_DEF uint64_t rlm_i_bucket_behind(rlm_bucket *bucket, rlm_i_rate *rate, uint64_t seen, uint64_t ticks) {
+    uint64_t burst_ticks = rlm_i_load_seq_cst(&rate->burst_ticks), full_at;
+    if (seen >> 2 <= ticks + rlm_i_load_seq_cst(&rate->reach)) {
+        rlm_i_store_seq_cst(&rate->behind, 0);
+        return 0;
+    }
+    if (rlm_i_set_back(&rate->behind, ticks, burst_ticks)) { /* as if it had been empty when first seen */
+        full_at = rlm_i_load_seq_cst(&rate->behind) - 1 + burst_ticks;
+        rlm_i_store_seq_cst(&rate->behind, 0);
+        (void)rlm_i_cas_seq_cst(&bucket->word, &seen, full_at << 2 | (seen & 3));
+        return RLM_I_RETRY;
+    }
+    full_at = rlm_i_load_seq_cst(&rate->behind) - 1 + burst_ticks;
+    return full_at > ticks ? rlm_i_ns_until(rate, full_at, ticks) : RLM_I_RETRY;
+}
+
+/* What a reconfiguration makes of a TAT: the debt, in ticks of the new rate. UINT64_MAX: too much. */
+static uint64_t rlm_i_debt_under(const rlm_i_rate *from, const rlm_i_rate *to, uint64_t tat, uint64_t now_ns) {
+    uint64_t ticks = rlm_i_ticks(from, now_ns), burst = rlm_i_load_seq_cst(&from->burst), debt = 0;
+    uint64_t new_burst = rlm_i_load_seq_cst(&to->burst), token = rlm_i_load_seq_cst(&to->token);
+    if (tat > ticks) debt = rlm_i_scale_up(tat - ticks, token, rlm_i_load_seq_cst(&from->token));
+    if (debt > UINT64_C(1) << 60) return UINT64_MAX;
+    if (new_burst > burst) debt += (new_burst - burst) * token;
+    return debt == 0 ? 0 : debt + rlm_i_load_seq_cst(&to->inexact);
+}
+
+RLM_I_DEF int rlm_bucket_reconfigure(rlm_bucket *bucket, const rlm_limit *limit, uint64_t now_ns) {
+    uint64_t seen, debt, tat, unclaimed = 0;
+    int status;
+    if (bucket == NULL || limit == NULL) return RLM_E_NULL;
+    if ((status = rlm_i_check(limit, RLM_BUCKET)) != RLM_OK) return status;
+    if (!rlm_i_cas_seq_cst(&bucket->claim, &unclaimed, 1)) return RLM_E_BUSY;
+    seen = rlm_i_load_seq_cst(&bucket->word);
+    do { /* only we change the generation, so the idle rate stays ours */
+        rlm_i_rate *from = &bucket->rate[seen & 1], *to = &bucket->rate[(seen + 1) & 1];
+        if ((status = rlm_i_rate_set(to, limit, now_ns)) != RLM_OK) break;
+        debt = rlm_i_debt_under(from, to, seen >> 2, now_ns);
+        tat = rlm_i_ticks(to, now_ns) + debt;
+        if (debt == UINT64_MAX) {
+            status = RLM_E_SPAN;
+            break;
+        }
+        rlm_i_raise(&to->reach, debt);
+    } while (!rlm_i_cas_seq_cst(&bucket->word, &seen, tat << 2 | ((seen + 1) & 3)));
+    rlm_i_store_seq_cst(&bucket->claim, 0);
+    return status;
+}
+
+RLM_I_DEF uint64_t rlm_bucket_reserve(rlm_bucket *bucket, uint64_t n, uint64_t max_wait_ns, uint64_t now_ns) {
+    uint64_t seen = rlm_i_load_seq_cst(&bucket->word);
+    for (;;) {
+        rlm_i_rate *rate = &bucket->rate[seen & 1];
+        uint64_t ticks = rlm_i_ticks(rate, now_ns), tat = seen >> 2, generation = seen & 3, wait_ns = RLM_NEVER;
+        if (n <= rlm_i_load_seq_cst(&rate->burst)) {
+            uint64_t cost = n * rlm_i_load_seq_cst(&rate->token), start = ticks + rlm_i_load_seq_cst(&rate->lag);
+            uint64_t free_at = tat + cost - rlm_i_load_seq_cst(&rate->burst_ticks);
+            uint64_t next = (tat > start ? tat : start) + cost;
+            wait_ns = (int64_t)free_at <= (int64_t)ticks ? 0 : rlm_i_ns_until(rate, free_at, ticks);
+            if (n != 0 && wait_ns <= max_wait_ns && next < UINT64_C(1) << 62) {
+                rlm_i_raise(&rate->reach, next - ticks);
+                if (rlm_i_cas_seq_cst(&bucket->word, &seen, next << 2 | generation)) return wait_ns;
+                continue;
+            }
+        }
+        if (((rlm_i_load_seq_cst(&bucket->word) ^ seen) & 3) == 0) return wait_ns;
+        seen = rlm_i_load_seq_cst(&bucket->word);
+    }
+}
+
+RLM_I_DEF int rlm_bucket_credit(rlm_bucket *bucket, uint64_t n, uint64_t now_ns) {
+    uint64_t seen, next;
+    if (bucket == NULL) return RLM_E_NULL;
+    if (n > RLM_AMOUNT_MAX) return RLM_E_COST;
+    seen = rlm_i_load_seq_cst(&bucket->word);
+    do {
+        rlm_i_rate *rate = &bucket->rate[seen & 1];
+        uint64_t ticks = rlm_i_ticks(rate, now_ns), tat = seen >> 2, burst = rlm_i_load_seq_cst(&rate->burst);
+        uint64_t back = (n < burst ? n : burst) * rlm_i_load_seq_cst(&rate->token);
+        if (tat > ticks) tat = tat - ticks > back ? tat - back : ticks;
+        next = tat << 2 | (seen & 3);
+        /* equal words are exchanged too: only then the rate read was the right one */
+    } while (!rlm_i_cas_seq_cst(&bucket->word, &seen, next));
+    return RLM_OK;
+}
+
+RLM_I_DEF int rlm_bucket_debit(rlm_bucket *bucket, uint64_t n, uint64_t now_ns) {
+    uint64_t seen, next;
+    bool fits;
+    if (bucket == NULL) return RLM_E_NULL;
+    if (n > RLM_AMOUNT_MAX) return RLM_E_COST;
+    seen = rlm_i_load_seq_cst(&bucket->word);
+    do {
+        rlm_i_rate *rate = &bucket->rate[seen & 1];
+        uint64_t ticks = rlm_i_ticks(rate, now_ns), start = ticks + rlm_i_load_seq_cst(&rate->lag);
+        uint64_t token = rlm_i_load_seq_cst(&rate->token), tat = seen >> 2 > start ? seen >> 2 : start;
+        fits = rlm_i_mul_high(n, token) == 0 && n * token < (UINT64_C(1) << 62) && tat + n * token < (UINT64_C(1) << 62);
+        next = fits && n != 0 ? (tat + n * token) << 2 | (seen & 3) : seen;
+        if (fits && n != 0) rlm_i_raise(&rate->reach, tat + n * token - ticks);
+    } while (!rlm_i_cas_seq_cst(&bucket->word, &seen, next));
+    return fits ? RLM_OK : RLM_E_COST;
+}
+
+RLM_I_DEF int rlm_bucket_status(rlm_bucket *bucket, rlm_usage *usage, uint64_t now_ns) {
+    uint64_t seen, tat, ticks, token;
+    const rlm_i_rate *rate;
+    if (bucket == NULL || usage == NULL) return RLM_E_NULL;
+    do {
+        seen = rlm_i_load_seq_cst(&bucket->word);
+        tat = seen >> 2;
+        rate = &bucket->rate[seen & 1];
+        ticks = rlm_i_ticks(rate, now_ns);
+        token = rlm_i_load_seq_cst(&rate->token);
+        usage->limit = rlm_i_load_seq_cst(&rate->burst);
+        usage->used = tat > ticks && token != 0 ? (tat - ticks - 1) / token + 1 : 0;
+        usage->remaining = (int64_t)usage->limit - (int64_t)usage->used;
+        usage->reset_ns = tat > ticks ? rlm_i_ns_until(rate, tat, ticks) : 0;
+    } while (((rlm_i_load_seq_cst(&bucket->word) ^ seen) & 3) != 0);
+    return RLM_OK;
+}
+
+/* -- sliding window -- */
+
+/* A window as one operation sees it: records [oldest, end) count, and hold so much. */
+typedef struct rlm_i_view {
+    uint64_t seen, index, total; /* the word and its halves */
+    uint64_t at_ns;              /* now, since epoch_ns */
+    uint64_t current;            /* the record that now falls in: a slot, or the next operation */
+    uint64_t oldest, end;
+    uint64_t held;
+    bool late;                   /* the newest record lies after now */
+} rlm_i_view;
+
+static uint64_t rlm_i_mask(uint64_t bits) { return (UINT64_C(1) << bits) - 1; }
+
+static rlm_i_cell *rlm_i_cell_at(rlm_window *window, uint64_t index) {
+    return (rlm_i_cell *)(void *)(window + 1) + index % window->cells;
+}
+
+static uint64_t rlm_i_slots(const rlm_window *window) { return window->cells - 2; }
+
+/* Puts a record's total into its cell, unless the cell holds it or a later one already. */
+static void rlm_i_install(rlm_word *word, uint64_t index, uint64_t total, uint64_t bits) {
+    uint64_t mask = rlm_i_mask(bits), seen = rlm_i_load_seq_cst(word), made = index << bits | total;
+    while (seen >> bits < index || (seen >> bits == index && ((made - seen) & mask) - 1 < mask >> 1))
+        if (rlm_i_cas_seq_cst(word, &seen, made)) return;
+}
+
+static uint64_t rlm_i_credit_of(rlm_window *window, uint64_t index) {
+    uint64_t credit = rlm_i_load_seq_cst(&rlm_i_cell_at(window, index)->credit);
+    return credit >> window->bits == index ? credit & rlm_i_mask(window->bits) : 0;
+}
+
+/* When a record leaves, ns since epoch_ns. */
+static uint64_t rlm_i_leaves(rlm_window *window, uint64_t index) {
+    if (window->width_ns != 0) return (index + rlm_i_slots(window) + 1) * window->width_ns;
+    return rlm_i_load_seq_cst(&rlm_i_cell_at(window, index)->time) + window->span_ns;
+}
+
+/* How much was admitted since a record began, or everything the window can hold if that is not known
+   (after a clock was set back). */
+static uint64_t rlm_i_since(rlm_window *window, const rlm_i_view *view, uint64_t index) {
+    uint64_t cell = rlm_i_load_seq_cst(&rlm_i_cell_at(window, index)->total), mask = rlm_i_mask(window->bits);
+    return cell >> window->bits == index ? (view->total - cell) & mask : mask >> 1;
+}
+
+/* What was given back to the records that count. */
+static uint64_t rlm_i_given_back(rlm_window *window, const rlm_i_view *view) {
+    uint64_t i, back = 0;
+    if (rlm_i_load_seq_cst(&window->credited) > view->oldest)
+        for (i = view->oldest; i < view->end; i++) back += rlm_i_credit_of(window, i);
+    return back;
+}
+
+static void rlm_i_look(rlm_window *window, uint64_t now_ns, rlm_i_view *view) {
+    uint64_t top = rlm_i_mask(64 - window->bits) - window->cells, back;
+    view->seen = rlm_i_load_seq_cst(&window->word);
+    view->index = view->seen >> window->bits;
+    view->total = view->seen & rlm_i_mask(window->bits);
+    view->at_ns = now_ns < window->epoch_ns ? 0 : now_ns - window->epoch_ns;
+    if (view->at_ns > UINT64_MAX >> 4) view->at_ns = UINT64_MAX >> 4;
+    if (window->width_ns != 0) {
+        view->current = view->at_ns / window->width_ns;
+        if (view->current > top) view->current = top;
+        view->late = view->current < view->index;
+        if (view->late) view->current = view->index;
+        view->oldest = view->current > rlm_i_slots(window) ? view->current - rlm_i_slots(window) : 0;
+        if (view->oldest < window->first) view->oldest = window->first;
+        view->end = view->index + 1;
+    } else {
+        view->current = view->end = view->index;
+        view->late = view->index != 0 && rlm_i_load_seq_cst(&rlm_i_cell_at(window, view->index - 1)->time) > view->at_ns;
+        view->oldest = rlm_i_load_seq_cst(&window->oldest);
+        if (view->oldest > view->index) view->oldest = view->index;
+        if (view->index - view->oldest > window->cells) view->oldest = view->index - window->cells;
+        while (view->oldest < view->end && rlm_i_leaves(window, view->oldest) <= view->at_ns) view->oldest++;
+    }
+    view->held = view->oldest < view->end ? rlm_i_since(window, view, view->oldest) : 0;
+    back = rlm_i_given_back(window, view);
+    view->held -= back < view->held ? back : view->held;
+}
+
+/* The clock was set back for good: what lies in its future is moved to the first reading after. An
+   exact window lets it leave by now; a slotted one counts itself full once more. */
+static void rlm_i_restamp(rlm_window *window, const rlm_i_view *view, uint64_t first_ns) {
+    uint64_t i, slot = view->at_ns / (window->width_ns == 0 ? 1 : window->width_ns), seen = view->seen;
+    if (window->width_ns == 0) {
+        for (i = 0; i < window->cells; i++) {
+            rlm_word *time = &rlm_i_cell_at(window, i)->time;
+            uint64_t old = rlm_i_load_seq_cst(time);
+            while (old > view->at_ns && !rlm_i_cas_seq_cst(time, &old, first_ns)) {}
+        }
+        return;
+    }
+    if (!rlm_i_cas_seq_cst(&window->word, &seen, slot << window->bits | view->total)) return;
+    rlm_i_store_seq_cst(&window->credited, 0);
+    for (i = 0; i < window->cells; i++) {
+        rlm_i_store_seq_cst(&rlm_i_cell_at(window, i)->total, 0);
+        rlm_i_store_seq_cst(&rlm_i_cell_at(window, i)->credit, 0);
+    }
+    for (i = slot > rlm_i_slots(window) ? slot - rlm_i_slots(window) : 0; i <= slot; i++)
+        rlm_i_store_seq_cst(&rlm_i_cell_at(window, i)->total,
+                            i << window->bits | ((view->total - rlm_i_load_seq_cst(&window->amount)) & rlm_i_mask(window->bits)));
+}
+
+/* The wait for a window that must lose some of its records first. */
+static uint64_t rlm_i_window_wait(rlm_window *window, const rlm_i_view *view, uint64_t n, uint64_t amount) {
+    uint64_t i, at_ns = 0, held = view->held, back = rlm_i_given_back(window, view);
+    for (i = view->oldest; i < view->end && held + n > amount; i++) {
+        uint64_t leaves_ns = rlm_i_leaves(window, i), rest = i + 1 < view->end ? rlm_i_since(window, view, i + 1) : 0;
+        back -= back != 0 ? rlm_i_credit_of(window, i) : 0;
+        held = rest - (back < rest ? back : rest);
+        if (leaves_ns > at_ns) at_ns = leaves_ns;
+    }
+    return at_ns > view->at_ns ? at_ns - view->at_ns : 1;
+}
+
+RLM_I_DEF uint64_t rlm_i_window_plan(rlm_window *window, uint64_t n, bool force, uint64_t now_ns, rlm_i_step *step) {
+    for (;;) {
+        rlm_i_view view;
+        uint64_t amount = rlm_i_load_seq_cst(&window->amount), wait_ns, first, mask = rlm_i_mask(window->bits);
+        if (n > amount && !force) return RLM_NEVER;
+        rlm_i_look(window, now_ns, &view);
+        first = rlm_i_load_seq_cst(&window->behind);
+        if (!view.late && first != 0) rlm_i_store_seq_cst(&window->behind, 0);
+        if (view.late && rlm_i_set_back(&window->behind, view.at_ns, window->span_ns)) {
+            rlm_i_restamp(window, &view, first - 1);
+            rlm_i_store_seq_cst(&window->behind, 0);
+            continue;
+        }
+        step->word = &window->word;
+        step->seen = step->next = view.seen;
+        if (view.held + n > mask >> 1 && force) {
+            if (rlm_i_load_seq_cst(&window->word) == view.seen) return RLM_NEVER;
+            continue;
+        }
+        if (force || view.held + n <= amount) {
+            bool join = window->width_ns == 0 && view.index != 0 && (force || view.index - view.oldest >= window->cells);
+            uint64_t index = window->width_ns != 0 || join ? view.current : view.index + 1;
+            step->mark = window->width_ns != 0 ? index : index - 1;
+            if (n != 0) step->next = index << window->bits | ((view.total + n) & mask);
+            return 0;
+        }
+        wait_ns = rlm_i_window_wait(window, &view, n, amount);
+        if (view.late && first != 0 && first - 1 + window->span_ns > view.at_ns &&
+            first - 1 + window->span_ns - view.at_ns < wait_ns)
+            wait_ns = first - 1 + window->span_ns - view.at_ns;
+        if (rlm_i_load_seq_cst(&window->word) == view.seen) return wait_ns;
+    }
+}
+
+/* Writes what must stand in the cells before the word of step is exchanged. */
+RLM_I_DEF void rlm_i_window_record(rlm_window *window, const rlm_i_step *step, uint64_t now_ns) {
+    uint64_t index = step->seen >> window->bits, next = step->next >> window->bits, i;
+    uint64_t total = step->seen & rlm_i_mask(window->bits);
+    if (window->width_ns == 0) {
+        uint64_t at_ns = now_ns < window->epoch_ns ? 0 : now_ns - window->epoch_ns;
+        if (next != index) rlm_i_install(&rlm_i_cell_at(window, index)->total, index, total, window->bits);
+        rlm_i_raise(&rlm_i_cell_at(window, step->mark)->time, at_ns);
+        return;
+    }
+    i = next > rlm_i_slots(window) && next - rlm_i_slots(window) > index ? next - rlm_i_slots(window) : index + 1;
+    for (; i <= next; i++) rlm_i_install(&rlm_i_cell_at(window, i)->total, i, total, window->bits);
+}
+
+static uint64_t rlm_i_window_add(rlm_window *window, uint64_t n, bool force, uint64_t now_ns, uint64_t *mark) {
+    rlm_i_step step;
+    uint64_t wait_ns;
+    do {
+        wait_ns = rlm_i_window_plan(window, n, force, now_ns, &step);
+        if (wait_ns != 0 || n == 0) break;
+        rlm_i_window_record(window, &step, now_ns);
+    } while (!rlm_i_cas_seq_cst(step.word, &step.seen, step.next));
+    if (wait_ns == 0 && mark != NULL) *mark = step.mark;
+    return wait_ns;
+}
+
+RLM_I_DEF uint64_t rlm_window_take(rlm_window *window, uint64_t n, uint64_t now_ns, uint64_t *mark) {
+    return rlm_i_window_add(window, n, false, now_ns, mark);
+}
+
+RLM_I_DEF uint64_t rlm_window_peek(rlm_window *window, uint64_t n, uint64_t now_ns) {
+    rlm_i_step step;
+    return rlm_i_window_plan(window, n, false, now_ns, &step);
+}
+
+RLM_I_DEF int rlm_window_debit(rlm_window *window, uint64_t n, uint64_t now_ns) {
+    if (window == NULL) return RLM_E_NULL;
+    if (n > RLM_AMOUNT_MAX) return RLM_E_COST;
+    return rlm_i_window_add(window, n, true, now_ns, NULL) == 0 ? RLM_OK : RLM_E_COST;
+}
+
+RLM_I_DEF int rlm_window_credit(rlm_window *window, uint64_t n, uint64_t mark) {
+    rlm_word *word;
+    uint64_t seen, next, mask;
+    if (window == NULL) return RLM_E_NULL;
+    if (n > RLM_AMOUNT_MAX) return RLM_E_COST;
+    if (n == 0) return RLM_OK;
+    word = &rlm_i_cell_at(window, mark)->credit;
+    mask = rlm_i_mask(window->bits);
+    seen = rlm_i_load_seq_cst(word);
+    do {
+        uint64_t had = seen >> window->bits == mark ? seen & mask : 0;
+        if (seen >> window->bits > mark) return RLM_OK; /* the cell belongs to a later record */
+        next = mark << window->bits | (had + n < mask ? had + n : mask);
+    } while (!rlm_i_cas_seq_cst(word, &seen, next));
+    rlm_i_raise(&window->credited, mark + 1);
+    return RLM_OK;
+}
+
+RLM_I_DEF int rlm_window_status(rlm_window *window, rlm_usage *usage, uint64_t now_ns) {
+    rlm_i_view view;
+    uint64_t leaves_ns;
+    if (window == NULL || usage == NULL) return RLM_E_NULL;
+    rlm_i_look(window, now_ns, &view);
+    usage->limit = rlm_i_load_seq_cst(&window->amount);
+    usage->used = view.held;
+    usage->remaining = (int64_t)usage->limit - (int64_t)usage->used;
+    leaves_ns = view.held != 0 ? rlm_i_leaves(window, view.end - 1) : 0;
+    usage->reset_ns = leaves_ns > view.at_ns ? leaves_ns - view.at_ns : 0;
+    return RLM_OK;
+}
+
+RLM_I_DEF size_t rlm_window_bytes(const rlm_limit *limit) {
+    if (limit == NULL || rlm_i_check(limit, RLM_WINDOW) != RLM_OK) return 0;
+    return sizeof(rlm_window) + (size_t)rlm_i_cells(limit) * sizeof(rlm_i_cell);
+}
+
+/* Splits a word between an index and an amount: a total of 256 times the amount if the index then
+   lasts a year of units of unit_ns, less if not; 0 if it would not last 30 days. */
+static uint32_t rlm_i_split(uint64_t amount, uint64_t unit_ns) {
+    uint64_t bits = rlm_i_bit_length(amount) + 8;
+    while (bits > rlm_i_bit_length(amount) + 2 && (UINT64_C(1) << (64 - bits)) < 365 * RLM_DAY_NS / unit_ns) bits--;
+    return (UINT64_C(1) << (64 - bits)) < 30 * RLM_DAY_NS / unit_ns ? 0 : (uint32_t)bits;
+}
+
+/* The head of an empty window. */
+static int rlm_i_window_make(rlm_window *made, const rlm_limit *limit, uint64_t now_ns) {
+    uint64_t slots;
+    int status = rlm_i_check(limit, RLM_WINDOW);
+    if (status != RLM_OK) return status;
+    rlm_i_clear(made, sizeof *made);
+    made->cells = rlm_i_cells(limit);
+    made->amount = limit->amount;
+    made->period_ns = limit->period_ns;
+    made->guard_ns = limit->guard_ns;
+    made->span_ns = limit->period_ns + limit->guard_ns;
+    made->epoch_ns = now_ns > UINT64_C(1) << 48 ? now_ns - (UINT64_C(1) << 48) : 0; /* 3 days for a clock set back */
+    slots = rlm_i_slots(made);
+    if (limit->amount > slots) made->width_ns = (made->span_ns - 1) / slots + 1;
+    made->bits = rlm_i_split(limit->amount, made->width_ns != 0 ? made->width_ns : RLM_SECOND_NS);
+    if (made->bits == 0) return RLM_E_SPAN;
+    if (made->width_ns != 0) made->first = (now_ns - made->epoch_ns) / made->width_ns;
+    if (made->first > UINT64_C(1) << (63 - made->bits)) return RLM_E_SPAN;
+    made->word = made->first << made->bits;
+    return RLM_OK;
+}
+
+RLM_I_DEF int rlm_window_init(rlm_window *window, size_t bytes, const rlm_limit *limit, uint64_t now_ns) {
+    rlm_window made;
+    int status;
+    if (window == NULL || limit == NULL) return RLM_E_NULL;
+    if ((status = rlm_i_window_make(&made, limit, now_ns)) != RLM_OK) return status;
+    if (bytes < rlm_window_bytes(limit)) return RLM_E_MEMORY;
+    rlm_i_clear(window, rlm_window_bytes(limit));
+    *window = made;
+    rlm_i_cell_at(window, made.first)->total = made.word;
+    return RLM_OK;
+}
+
+RLM_I_DEF int rlm_window_reconfigure(rlm_window *window, const rlm_limit *limit) {
+    int status;
+    if (window == NULL || limit == NULL) return RLM_E_NULL;
+    if ((status = rlm_i_check(limit, RLM_WINDOW)) != RLM_OK) return status;
+    if (limit->period_ns != window->period_ns || limit->guard_ns != window->guard_ns) return RLM_E_PERIOD;
+    if (window->width_ns == 0 ? limit->amount > rlm_i_slots(window) : limit->amount > rlm_i_mask(window->bits) >> 2)
+        return RLM_E_CAPACITY;
+    rlm_i_store_seq_cst(&window->amount, limit->amount);
+    return RLM_OK;
+}
+
+/* -- concurrency -- */
+
+RLM_I_DEF int rlm_concurrency_init(rlm_concurrency *concurrency, const rlm_limit *limit) {
+    int status;
+    if (concurrency == NULL || limit == NULL) return RLM_E_NULL;
+    if ((status = rlm_i_check(limit, RLM_CONCURRENCY)) != RLM_OK) return status;
+    rlm_i_clear(concurrency, sizeof *concurrency);
+    concurrency->word = limit->amount << 32;
+    return RLM_OK;
+}
+
+RLM_I_DEF int rlm_concurrency_reconfigure(rlm_concurrency *concurrency, const rlm_limit *limit) {
+    uint64_t seen;
+    int status;
+    if (concurrency == NULL || limit == NULL) return RLM_E_NULL;
+    if ((status = rlm_i_check(limit, RLM_CONCURRENCY)) != RLM_OK) return status;
+    seen = rlm_i_load_seq_cst(&concurrency->word);
+    while (!rlm_i_cas_seq_cst(&concurrency->word, &seen, limit->amount << 32 | (seen & 0xffffffffu))) {}
+    return RLM_OK;
+}
+
+RLM_I_DEF int rlm_concurrency_status(const rlm_concurrency *concurrency, rlm_usage *usage) {
+    uint64_t word;
+    if (concurrency == NULL || usage == NULL) return RLM_E_NULL;
+    word = rlm_i_load_seq_cst(&concurrency->word);
+    usage->limit = word >> 32;
+    usage->used = word & 0xffffffffu;
+    usage->remaining = (int64_t)usage->limit - (int64_t)usage->used;
+    usage->reset_ns = usage->used != 0 ? RLM_ON_RELEASE : 0;
+    return RLM_OK;
+}
+
+/* -- calendar quota -- */
+
+/* The month that a day since 1970 falls in, counted from January 1970, and the other way about.
+   After Howard Hinnant, chrono-compatible low-level date algorithms; years begin in March. */
+static uint64_t rlm_i_month_of_day(uint64_t day) {
+    uint64_t z = day + 719468, era = z / 146097, of_era = z % 146097;
+    uint64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    uint64_t of_year = of_era - (365 * year + year / 4 - year / 100), march = (5 * of_year + 2) / 153;
+    return (year + era * 400) * 12 + march + 2 - UINT64_C(1970) * 12;
+}
+
+static uint64_t rlm_i_day_of_month(uint64_t month) {
+    uint64_t m = month + UINT64_C(1970) * 12 - 2, year = m / 12, march = m % 12, of_era = year % 400;
+    return year / 400 * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * march + 2) / 5 - 719468;
+}
+
+/* The wall clock in the quota's zone, ns since 1970; not before. */
+static uint64_t rlm_i_wall(const rlm_calendar *calendar, uint64_t now_ns) {
+    uint64_t wall = now_ns + rlm_i_load_seq_cst(&calendar->wall_offset_ns) + (uint64_t)calendar->utc_offset_ns;
+    return wall >> 63 != 0 ? 0 : wall;
+}
+
+/* The period of a wall time, since 1970, and where it ends. */
+static uint64_t rlm_i_period(const rlm_calendar *calendar, uint64_t wall_ns, uint64_t *end_ns) {
+    uint64_t period;
+    if (calendar->period_ns != RLM_MONTH) {
+        period = wall_ns / calendar->period_ns;
+        *end_ns = (period + 1) * calendar->period_ns;
+    } else {
+        period = rlm_i_month_of_day(wall_ns / RLM_DAY_NS);
+        *end_ns = rlm_i_day_of_month(period + 1) * RLM_DAY_NS;
+    }
+    return period;
+}
+
+/* A period as the word holds it. */
+static uint64_t rlm_i_period_index(const rlm_calendar *calendar, uint64_t period) {
+    uint64_t top = rlm_i_mask(64 - calendar->bits), index = period < calendar->first ? 0 : period - calendar->first;
+    return index < top ? index : top;
+}
+
+RLM_I_DEF uint64_t rlm_i_calendar_plan(rlm_calendar *calendar, uint64_t n, bool force, uint64_t now_ns, rlm_i_step *step) {
+    uint64_t amount = rlm_i_load_seq_cst(&calendar->amount), wall_ns = rlm_i_wall(calendar, now_ns), end_ns;
+    uint64_t index = rlm_i_period_index(calendar, rlm_i_period(calendar, wall_ns, &end_ns)), bits = calendar->bits;
+    uint64_t seen = rlm_i_load_seq_cst(&calendar->word), stored = seen >> bits, used = seen & rlm_i_mask(bits);
+    if (n > amount && !force) return RLM_NEVER;
+    if (index < stored && rlm_i_set_back(&calendar->behind, now_ns, RLM_MINUTE_NS)) { /* keep what is used */
+        rlm_i_store_seq_cst(&calendar->behind, 0);
+        stored = index;
+    } else if (index >= stored && rlm_i_load_seq_cst(&calendar->behind) != 0) {
+        rlm_i_store_seq_cst(&calendar->behind, 0);
+    }
+    if (index > stored) used = 0;
+    if (index < stored) index = stored;
+    step->word = &calendar->word;
+    step->seen = step->next = seen;
+    step->mark = index;
+    if (used + n > (force ? rlm_i_mask(bits) : amount)) return force ? RLM_NEVER : end_ns - wall_ns;
+    if (n != 0 && !force && end_ns - wall_ns <= calendar->guard_ns) return end_ns - wall_ns;
+    if (n != 0) step->next = index << bits | (used + n);
+    return 0;
+}
+
+static uint64_t rlm_i_calendar_add(rlm_calendar *calendar, uint64_t n, bool force, uint64_t now_ns, uint64_t *mark) {
+    rlm_i_step step;
+    uint64_t wait_ns;
+    do {
+        wait_ns = rlm_i_calendar_plan(calendar, n, force, now_ns, &step);
+        if (wait_ns != 0 || n == 0) break;
+    } while (!rlm_i_cas_seq_cst(step.word, &step.seen, step.next));
+    if (wait_ns == 0 && mark != NULL) *mark = step.mark;
+    return wait_ns;
+}
+
+RLM_I_DEF uint64_t rlm_calendar_take(rlm_calendar *calendar, uint64_t n, uint64_t now_ns, uint64_t *mark) {
+    return rlm_i_calendar_add(calendar, n, false, now_ns, mark);
+}
+
+RLM_I_DEF uint64_t rlm_calendar_peek(rlm_calendar *calendar, uint64_t n, uint64_t now_ns) {
+    rlm_i_step step;
+    return rlm_i_calendar_plan(calendar, n, false, now_ns, &step);
+}
+
+RLM_I_DEF int rlm_calendar_debit(rlm_calendar *calendar, uint64_t n, uint64_t now_ns) {
+    if (calendar == NULL) return RLM_E_NULL;
+    if (n > RLM_AMOUNT_MAX) return RLM_E_COST;
+    return rlm_i_calendar_add(calendar, n, true, now_ns, NULL) == 0 ? RLM_OK : RLM_E_COST;
+}
+
+RLM_I_DEF int rlm_calendar_credit(rlm_calendar *calendar, uint64_t n, uint64_t mark) {
+    uint64_t seen, used;
+    if (calendar == NULL) return RLM_E_NULL;
+    if (n > RLM_AMOUNT_MAX) return RLM_E_COST;
+    seen = rlm_i_load_seq_cst(&calendar->word);
+    do {
+        if (seen >> calendar->bits != mark) return RLM_OK;
+        used = seen & rlm_i_mask(calendar->bits);
+    } while (!rlm_i_cas_seq_cst(&calendar->word, &seen, seen - (n < used ? n : used)));
+    return RLM_OK;
+}
+
+RLM_I_DEF int rlm_calendar_init(rlm_calendar *calendar, const rlm_limit *limit, uint64_t now_ns) {
+    rlm_calendar made;
+    uint64_t period, end_ns;
+    int status;
+    if (calendar == NULL || limit == NULL) return RLM_E_NULL;
+    if ((status = rlm_i_check(limit, RLM_CALENDAR)) != RLM_OK) return status;
+    rlm_i_clear(&made, sizeof made);
+    made.wall_offset_ns = (uint64_t)limit->wall_offset_ns;
+    made.utc_offset_ns = (int64_t)limit->utc_offset_s * (int64_t)RLM_SECOND_NS;
+    made.amount = limit->amount;
+    made.period_ns = limit->period_ns;
+    made.guard_ns = limit->guard_ns;
+    made.bits = rlm_i_split(limit->amount, limit->period_ns == RLM_MONTH ? 28 * RLM_DAY_NS : limit->period_ns);
+    if (made.bits == 0) return RLM_E_SPAN;
+    period = rlm_i_period(&made, rlm_i_wall(&made, now_ns), &end_ns);
+    made.first = period > 8 ? period - 8 : 0; /* a clock may go back a little */
+    made.word = (period - made.first) << made.bits;
+    *calendar = made;
+    return RLM_OK;
+}
+
+RLM_I_DEF int rlm_calendar_reconfigure(rlm_calendar *calendar, const rlm_limit *limit) {
+    int status;
+    if (calendar == NULL || limit == NULL) return RLM_E_NULL;
+    if ((status = rlm_i_check(limit, RLM_CALENDAR)) != RLM_OK) return status;
+    if (limit->period_ns != calendar->period_ns || limit->guard_ns != calendar->guard_ns ||
+        (int64_t)limit->utc_offset_s * (int64_t)RLM_SECOND_NS != calendar->utc_offset_ns)
+        return RLM_E_PERIOD;
+    if (limit->amount > rlm_i_mask(calendar->bits) >> 1) return RLM_E_CAPACITY;
+    rlm_i_store_seq_cst(&calendar->amount, limit->amount);
+    return RLM_OK;
+}
+
+RLM_I_DEF int rlm_calendar_sync(rlm_calendar *calendar, uint64_t wall_ns, uint64_t now_ns) {
+    if (calendar == NULL) return RLM_E_NULL;
+    rlm_i_store_seq_cst(&calendar->wall_offset_ns, wall_ns - now_ns);
+    return RLM_OK;
+}
+
+RLM_I_DEF int rlm_calendar_save(const rlm_calendar *calendar, rlm_calendar_saved *saved) {
+    uint64_t word;
+    if (calendar == NULL || saved == NULL) return RLM_E_NULL;
+    word = rlm_i_load_seq_cst(&calendar->word);
+    saved->period = calendar->first + (word >> calendar->bits);
+    saved->used = word & rlm_i_mask(calendar->bits);
+    return RLM_OK;
+}
+
+RLM_I_DEF int rlm_calendar_restore(rlm_calendar *calendar, const rlm_calendar_saved *saved, uint64_t now_ns) {
+    uint64_t seen, next, end_ns, period, index, mask;
+    if (calendar == NULL || saved == NULL) return RLM_E_NULL;
+    mask = rlm_i_mask(calendar->bits);
+    period = rlm_i_period(calendar, rlm_i_wall(calendar, now_ns), &end_ns);
+    if (saved->used > mask >> 1) return RLM_E_COST;
+    if (saved->period < period) return RLM_OK;
+    index = rlm_i_period_index(calendar, saved->period);
+    seen = rlm_i_load_seq_cst(&calendar->word);
+    do {
+        uint64_t used = (seen & mask) + saved->used, stored = seen >> calendar->bits;
+        if (used > mask) return RLM_E_COST;
+        next = (index > stored ? index : stored) << calendar->bits | used;
+    } while (!rlm_i_cas_seq_cst(&calendar->word, &seen, next));
+    return RLM_OK;
+}
+
+RLM_I_DEF int rlm_calendar_status(rlm_calendar *calendar, rlm_usage *usage, uint64_t now_ns) {
+    uint64_t wall_ns, end_ns, index, word;
+    if (calendar == NULL || usage == NULL) return RLM_E_NULL;
+    wall_ns = rlm_i_wall(calendar, now_ns);
+    index = rlm_i_period_index(calendar, rlm_i_period(calendar, wall_ns, &end_ns));
+    word = rlm_i_load_seq_cst(&calendar->word);
+    usage->limit = rlm_i_load_seq_cst(&calendar->amount);
+    usage->used = index > word >> calendar->bits ? 0 : word & rlm_i_mask(calendar->bits);
+    usage->remaining = (int64_t)usage->limit - (int64_t)usage->used;
+    usage->reset_ns = usage->used != 0 ? end_ns - wall_ns : 0;
+    return RLM_OK;
+}
+
+/* -- limiter -- */
+
+/* A limit of any kind, made to see whether it can be. */
+typedef union rlm_i_trial {
+    rlm_bucket bucket;
+    rlm_window window;
+    rlm_concurrency concurrency;
+    rlm_calendar calendar;
+} rlm_i_trial;
+
+static int rlm_i_try_limit(rlm_i_trial *trial, const rlm_limit *limit, uint64_t now_ns) {
+    switch (limit->kind) {
+    case RLM_BUCKET: return rlm_bucket_init(&trial->bucket, limit, now_ns);
+    case RLM_WINDOW: return rlm_i_window_make(&trial->window, limit, now_ns);
+    case RLM_CONCURRENCY: return rlm_concurrency_init(&trial->concurrency, limit);
+    case RLM_CALENDAR: return rlm_calendar_init(&trial->calendar, limit, now_ns);
+    default: return RLM_E_KIND;
+    }
+}
+
+RLM_I_DEF int rlm_limiter_init(rlm_limiter *limiter, const rlm_limit *limits, size_t count, uint64_t now_ns) {
+    size_t i, words = 0, bytes;
+    int status = RLM_OK;
+    if (limiter == NULL || limits == NULL) return RLM_E_NULL;
+    if (count == 0 || count > RLM_LIMITS_MAX) return RLM_E_LIMITS;
+    for (i = 0; i < count; i++) { /* first looks only, so that an error changes nothing */
+        rlm_i_trial trial;
+        if (limits[i].kind == RLM_WINDOW) words += rlm_window_bytes(&limits[i]) / sizeof(uint64_t);
+        status = rlm_i_try_limit(&trial, &limits[i], now_ns);
+        if (status == RLM_OK && words > sizeof limiter->memory / sizeof(uint64_t)) status = RLM_E_CELLS;
+        if (status != RLM_OK) return status | (int)(i + 1) << 8;
+    }
+    for (i = 0, words = 0; i < count; i++) {
+        rlm_i_entry *entry = &limiter->entry[i];
+        entry->kind = limits[i].kind;
+        entry->meter = limits[i].meter;
+        entry->window = words;
+        switch (entry->kind) {
+        case RLM_BUCKET: (void)rlm_bucket_init(&entry->as.bucket, &limits[i], now_ns); break;
+        case RLM_CONCURRENCY: (void)rlm_concurrency_init(&entry->as.concurrency, &limits[i]); break;
+        case RLM_CALENDAR: (void)rlm_calendar_init(&entry->as.calendar, &limits[i], now_ns); break;
+        default:
+            bytes = rlm_window_bytes(&limits[i]);
+            (void)rlm_window_init(rlm_i_window(limiter, entry), bytes, &limits[i], now_ns);
+            words += bytes / sizeof(uint64_t);
+        }
+    }
+    for (i = 0; i < RLM_I_RECENT; i++) limiter->recent[i] = 0;
+    limiter->epoch_ns = now_ns > UINT64_C(1) << 56 ? now_ns - (UINT64_C(1) << 56) : 0;
+    limiter->count = count;
+    return RLM_OK;
+}
+
+RLM_I_DEF void rlm_i_undo(rlm_limiter *limiter, size_t index, uint64_t n, uint64_t mark, uint64_t now_ns) {
+    rlm_i_entry *entry = &limiter->entry[index];
+    if (n == 0) return;
+    switch (entry->kind) {
+    case RLM_BUCKET: (void)rlm_bucket_credit(&entry->as.bucket, n, now_ns); break;
+    case RLM_CONCURRENCY: (void)rlm_concurrency_release(&entry->as.concurrency, n); break;
+    case RLM_CALENDAR: (void)rlm_calendar_credit(&entry->as.calendar, n, mark); break;
+    default: (void)rlm_window_credit(rlm_i_window(limiter, entry), n, mark);
+    }
+}
+
+/* Debits n whether it is there or not; *mark is the way back. False: it does not fit. */
+static bool rlm_i_force(rlm_limiter *limiter, size_t index, uint64_t n, uint64_t now_ns, uint64_t *mark) {
+    rlm_i_entry *entry = &limiter->entry[index];
+    switch (entry->kind) {
+    case RLM_BUCKET: return rlm_bucket_debit(&entry->as.bucket, n, now_ns) == RLM_OK;
+    case RLM_CALENDAR: return rlm_i_calendar_add(&entry->as.calendar, n, true, now_ns, mark) == 0;
+    default: return rlm_i_window_add(rlm_i_window(limiter, entry), n, true, now_ns, mark) == 0;
+    }
+}
+
+RLM_I_DEF void rlm_i_count(rlm_limiter *limiter, uint64_t requests, uint64_t now_ns) {
+    uint64_t slot = now_ns < limiter->epoch_ns ? 0 : (now_ns - limiter->epoch_ns) / (2 * RLM_SECOND_NS), seen, next;
+    rlm_word *word = &limiter->recent[slot % RLM_I_RECENT];
+    seen = rlm_i_load_seq_cst(word);
+    do {
+        if (seen >> 32 > slot) return;
+        next = (seen >> 32 == slot ? seen : slot << 32) + requests;
+    } while (!rlm_i_cas_seq_cst(word, &seen, next));
+}
+
+RLM_I_DEF uint64_t rlm_recent(const rlm_limiter *limiter, uint64_t now_ns) {
+    uint64_t slot = now_ns < limiter->epoch_ns ? 0 : (now_ns - limiter->epoch_ns) / (2 * RLM_SECOND_NS), sum = 0;
+    int i;
+    for (i = 0; i < RLM_I_RECENT; i++) {
+        uint64_t seen = rlm_i_load_seq_cst(&limiter->recent[i]);
+        if (seen >> 32 <= slot && seen >> 32 >= (slot > 30 ? slot - 30 : 0)) sum += seen & 0xffffffffu;
+    }
+    return sum;
+}
+
+RLM_I_DEF uint64_t rlm_check(rlm_limiter *limiter, const rlm_cost *cost, uint64_t now_ns, int *binding) {
+    rlm_i_amounts amounts;
+    uint64_t wait_ns = 0;
+    size_t i;
+    bool peek = rlm_i_cost_is_zero(cost);
+    if (binding != NULL) *binding = -1;
+    if (!rlm_i_cost_is_sane(cost)) return RLM_NEVER;
+    rlm_i_amounts_of(&amounts, cost);
+    for (i = 0; i < limiter->count; i++) {
+        rlm_i_entry *entry = &limiter->entry[i];
+        rlm_i_step step;
+        uint64_t n = entry->kind == RLM_CONCURRENCY ? !peek : amounts.of[entry->meter];
+        uint64_t this_ns = rlm_i_plan(limiter, entry, n, now_ns, &step);
+        if (this_ns <= wait_ns) continue;
+        wait_ns = this_ns;
+        if (binding != NULL) *binding = (int)i;
+    }
+    return wait_ns;
+}
+
+/* Ends a permit: debits first, as only they can fail; then credits and the connection. */
+static int rlm_i_end(rlm_limiter *limiter, rlm_permit *permit, const rlm_cost *actual, uint64_t now_ns) {
+    rlm_i_amounts had, used;
+    uint64_t out = RLM_I_PERMIT_OUT, mark[RLM_LIMITS_MAX];
+    size_t i, count = (size_t)limiter->count;
+    if (!rlm_i_cost_is_sane(actual)) return RLM_E_COST;
+    if (!rlm_i_cas_seq_cst(&permit->state, &out, 0)) return RLM_E_PERMIT;
+    rlm_i_amounts_of(&had, &permit->cost);
+    rlm_i_amounts_of(&used, actual);
+    for (i = 0; i < count; i++) {
+        uint32_t meter = limiter->entry[i].meter;
+        if (limiter->entry[i].kind == RLM_CONCURRENCY || used.of[meter] <= had.of[meter]) continue;
+        mark[i] = 0;
+        if (RLM_I_LIKELY(rlm_i_force(limiter, i, used.of[meter] - had.of[meter], now_ns, &mark[i]))) continue;
+        while (i-- > 0) {
+            meter = limiter->entry[i].meter;
+            if (limiter->entry[i].kind != RLM_CONCURRENCY && used.of[meter] > had.of[meter])
+                rlm_i_undo(limiter, i, used.of[meter] - had.of[meter], mark[i], now_ns);
+        }
+        rlm_i_store_seq_cst(&permit->state, RLM_I_PERMIT_OUT);
+        return RLM_E_COST;
+    }
+    for (i = 0; i < count; i++) {
+        uint32_t meter = limiter->entry[i].meter;
+        if (limiter->entry[i].kind == RLM_CONCURRENCY) rlm_i_undo(limiter, i, 1, 0, now_ns);
+        else if (used.of[meter] < had.of[meter])
+            rlm_i_undo(limiter, i, had.of[meter] - used.of[meter], permit->mark[i], now_ns);
+    }
+    return RLM_OK;
+}
+
+RLM_I_DEF int rlm_settle(rlm_limiter *limiter, rlm_permit *permit, const rlm_cost *actual, uint64_t now_ns) {
+    if (limiter == NULL || permit == NULL || actual == NULL) return RLM_E_NULL;
+    return rlm_i_end(limiter, permit, actual, now_ns);
+}
+
+RLM_I_DEF int rlm_cancel(rlm_limiter *limiter, rlm_permit *permit, uint64_t now_ns) {
+    rlm_cost nothing = {0, 0, 0, 0, 0};
+    if (limiter == NULL || permit == NULL) return RLM_E_NULL;
+    return rlm_i_end(limiter, permit, &nothing, now_ns);
+}
+
+RLM_I_DEF int rlm_reconfigure(rlm_limiter *limiter, size_t index, const rlm_limit *limit, uint64_t now_ns) {
+    rlm_i_entry *entry;
+    if (limiter == NULL || limit == NULL) return RLM_E_NULL;
+    if (index >= limiter->count) return RLM_E_INDEX;
+    entry = &limiter->entry[index];
+    if (limit->kind != entry->kind) return RLM_E_KIND;
+    if (limit->meter != entry->meter) return RLM_E_METER;
+    switch (entry->kind) {
+    case RLM_BUCKET: return rlm_bucket_reconfigure(&entry->as.bucket, limit, now_ns);
+    case RLM_CONCURRENCY: return rlm_concurrency_reconfigure(&entry->as.concurrency, limit);
+    case RLM_CALENDAR: return rlm_calendar_reconfigure(&entry->as.calendar, limit);
+    default: return rlm_window_reconfigure(rlm_i_window(limiter, entry), limit);
+    }
+}
+
+RLM_I_DEF int rlm_status(rlm_limiter *limiter, size_t index, rlm_usage *usage, uint64_t now_ns) {
+    rlm_i_entry *entry;
+    if (limiter == NULL || usage == NULL) return RLM_E_NULL;
+    if (index >= limiter->count) return RLM_E_INDEX;
+    entry = &limiter->entry[index];
+    switch (entry->kind) {
+    case RLM_BUCKET: return rlm_bucket_status(&entry->as.bucket, usage, now_ns);
+    case RLM_CONCURRENCY: return rlm_concurrency_status(&entry->as.concurrency, usage);
+    case RLM_CALENDAR: return rlm_calendar_status(&entry->as.calendar, usage, now_ns);
+    default: return rlm_window_status(rlm_i_window(limiter, entry), usage, now_ns);
+    }
+}
+
+RLM_I_DEF rlm_calendar *rlm_limiter_calendar(rlm_limiter *limiter, size_t index) {
+    if (limiter == NULL || index >= limiter->count || limiter->entry[index].kind != RLM_CALENDAR) return NULL;
+    return &limiter->entry[index].as.calendar;
+}
+
+/* -- queue -- */
+
+#define RLM_I_NOBODY UINT32_MAX
+
+static rlm_i_waiter *rlm_i_waiter_at(const rlm_queue *queue, uint32_t index) {
+    return (rlm_i_waiter *)(void *)(uintptr_t)(queue + 1) + index;
+}
+
+static uint64_t rlm_i_handle(const rlm_queue *queue, uint32_t index) {
+    return (uint64_t)rlm_i_waiter_at(queue, index)->generation << 32 | index;
+}
+
+/* The deadlines form a binary heap of waiters' indices, kept in the waiters' own records. */
+static void rlm_i_heap_put(rlm_queue *queue, uint32_t place, uint32_t index) {
+    rlm_i_waiter_at(queue, place)->heap = index;
+    rlm_i_waiter_at(queue, index)->heap_at = place;
+}
+
+static uint64_t rlm_i_heap_key(const rlm_queue *queue, uint32_t place) {
+    return rlm_i_waiter_at(queue, rlm_i_waiter_at(queue, place)->heap)->deadline_ns;
+}
+
+/* Lets a waiter rise from an empty place, then sink. */
+static void rlm_i_heap_settle(rlm_queue *queue, uint32_t place, uint32_t index) {
+    uint64_t key = rlm_i_waiter_at(queue, index)->deadline_ns;
+    while (place > 0 && rlm_i_heap_key(queue, (place - 1) / 2) > key) {
+        rlm_i_heap_put(queue, place, rlm_i_waiter_at(queue, (place - 1) / 2)->heap);
+        place = (place - 1) / 2;
+    }
+    for (;;) {
+        uint32_t child = 2 * place + 1;
+        if (child >= queue->deadlines) break;
+        if (child + 1 < queue->deadlines && rlm_i_heap_key(queue, child + 1) < rlm_i_heap_key(queue, child)) child++;
+        if (rlm_i_heap_key(queue, child) >= key) break;
+        rlm_i_heap_put(queue, place, rlm_i_waiter_at(queue, child)->heap);
+        place = child;
+    }
+    rlm_i_heap_put(queue, place, index);
+}
+
+static void rlm_i_heap_remove(rlm_queue *queue, uint32_t index) {
+    uint32_t place = rlm_i_waiter_at(queue, index)->heap_at, last;
+    queue->deadlines--;
+    last = rlm_i_waiter_at(queue, queue->deadlines)->heap;
+    if (last != index) rlm_i_heap_settle(queue, place, last);
+}
+
+RLM_I_DEF size_t rlm_queue_bytes(size_t capacity) {
+    if (capacity == 0 || capacity > UINT32_C(1) << 31 || capacity > (SIZE_MAX - sizeof(rlm_queue)) / sizeof(rlm_i_waiter)) return 0;
+    return sizeof(rlm_queue) + capacity * sizeof(rlm_i_waiter);
+}
+
+RLM_I_DEF int rlm_queue_init(rlm_queue *queue, size_t bytes, size_t capacity, uint64_t ageing_ns) {
+    uint32_t i;
+    if (queue == NULL) return RLM_E_NULL;
+    if (rlm_queue_bytes(capacity) == 0 || bytes < rlm_queue_bytes(capacity) || ageing_ns > UINT64_C(1) << 60) return RLM_E_MEMORY;
+    rlm_i_clear(queue, rlm_queue_bytes(capacity));
+    queue->ageing_ns = ageing_ns;
+    queue->capacity = (uint32_t)capacity;
+    for (i = 0; i < queue->capacity; i++) rlm_i_waiter_at(queue, i)->next = i + 1 < queue->capacity ? i + 1 : RLM_I_NOBODY;
+    for (i = 0; i < RLM_I_PRIORITIES; i++) queue->first[i] = queue->last[i] = RLM_I_NOBODY;
+    return RLM_OK;
+}
+
+RLM_I_DEF int rlm_queue_push(rlm_queue *queue, uint64_t data, uint32_t priority, uint64_t deadline_ns,
+                             uint64_t now_ns, uint64_t *handle) {
+    rlm_i_waiter *waiter;
+    uint32_t index, last;
+    if (queue == NULL || handle == NULL) return RLM_E_NULL;
+    if (priority >= RLM_I_PRIORITIES) return RLM_E_PRIORITY;
+    if (queue->count == queue->capacity) return RLM_E_FULL;
+    index = queue->free;
+    waiter = rlm_i_waiter_at(queue, index);
+    queue->free = waiter->next;
+    queue->count++;
+    last = queue->last[priority];
+    waiter->data = data;
+    waiter->since_ns = now_ns;
+    waiter->deadline_ns = deadline_ns;
+    waiter->priority = priority;
+    waiter->generation++;
+    waiter->previous = last;
+    waiter->next = RLM_I_NOBODY;
+    if (last == RLM_I_NOBODY) {
+        queue->first[priority] = index;
+    } else { /* a stale clock does not overtake */
+        if (rlm_i_waiter_at(queue, last)->since_ns > now_ns) waiter->since_ns = rlm_i_waiter_at(queue, last)->since_ns;
+        rlm_i_waiter_at(queue, last)->next = index;
+    }
+    queue->last[priority] = index;
+    if (deadline_ns != RLM_NO_DEADLINE) {
+        queue->deadlines++;
+        rlm_i_heap_settle(queue, queue->deadlines - 1, index);
+    }
+    *handle = rlm_i_handle(queue, index);
+    return RLM_OK;
+}
+
+RLM_I_DEF bool rlm_queue_head(const rlm_queue *queue, uint64_t *handle, uint64_t *data) {
+    uint32_t priority, best = RLM_I_NOBODY;
+    uint64_t best_key = 0;
+    for (priority = 0; priority < RLM_I_PRIORITIES; priority++) {
+        uint64_t key, late = priority * queue->ageing_ns;
+        if (queue->first[priority] == RLM_I_NOBODY) continue;
+        key = rlm_i_waiter_at(queue, queue->first[priority])->since_ns;
+        key = key > UINT64_MAX - late ? UINT64_MAX : key + late;
+        if (best != RLM_I_NOBODY && key >= best_key) continue;
+        best = queue->first[priority];
+        best_key = key;
+    }
+    if (best == RLM_I_NOBODY) return false;
+    if (handle != NULL) *handle = rlm_i_handle(queue, best);
+    if (data != NULL) *data = rlm_i_waiter_at(queue, best)->data;
+    return true;
+}
+
+RLM_I_DEF int rlm_queue_remove(rlm_queue *queue, uint64_t handle) {
+    uint32_t index = (uint32_t)(handle & UINT32_MAX), generation = (uint32_t)(handle >> 32);
+    rlm_i_waiter *waiter;
+    if (queue == NULL) return RLM_E_NULL;
+    if (index >= queue->capacity || (generation & 1) == 0) return RLM_E_HANDLE;
+    waiter = rlm_i_waiter_at(queue, index);
+    if (waiter->generation != generation) return RLM_E_HANDLE;
+    if (waiter->previous != RLM_I_NOBODY) rlm_i_waiter_at(queue, waiter->previous)->next = waiter->next;
+    else queue->first[waiter->priority] = waiter->next;
+    if (waiter->next != RLM_I_NOBODY) rlm_i_waiter_at(queue, waiter->next)->previous = waiter->previous;
+    else queue->last[waiter->priority] = waiter->previous;
+    if (waiter->deadline_ns != RLM_NO_DEADLINE) rlm_i_heap_remove(queue, index);
+    waiter->generation++;
+    waiter->next = queue->free;
+    queue->free = index;
+    queue->count--;
+    return RLM_OK;
+}
+
+RLM_I_DEF bool rlm_queue_expire(rlm_queue *queue, uint64_t now_ns, uint64_t *handle, uint64_t *data) {
+    uint32_t index;
+    uint64_t gone;
+    if (queue->deadlines == 0 || rlm_i_heap_key(queue, 0) > now_ns) return false;
+    index = rlm_i_waiter_at(queue, 0)->heap;
+    gone = rlm_i_handle(queue, index);
+    if (handle != NULL) *handle = gone;
+    if (data != NULL) *data = rlm_i_waiter_at(queue, index)->data;
+    return rlm_queue_remove(queue, gone) == RLM_OK;
+}
+
+RLM_I_DEF uint64_t rlm_queue_deadline(const rlm_queue *queue) {
+    return queue->deadlines == 0 ? RLM_NO_DEADLINE : rlm_i_heap_key(queue, 0);
+}
+
+/* -- backoff -- */
+
+RLM_I_DEF rlm_backoff rlm_backoff_default(void) {
+    rlm_backoff plan;
+    rlm_i_clear(&plan, sizeof plan);
+    plan.jitter = RLM_JITTER_FRACTION;
+    plan.factor_permille = 2000;
+    plan.fraction_permille = 100;
+    plan.attempts_max = 8;
+    plan.base_ns = RLM_SECOND_NS;
+    plan.cap_ns = RLM_MINUTE_NS;
+    plan.floor_ns = RLM_SECOND_NS / 10;
+    plan.base_class_ns[RLM_CLASS_SERVER] = RLM_SECOND_NS / 2;
+    plan.least_class_ns[RLM_CLASS_RATE_LIMIT] = 5 * RLM_SECOND_NS;
+    plan.retry_after_max_ns = RLM_HOUR_NS;
+    return plan;
+}
+
+RLM_I_DEF int rlm_backoff_check(const rlm_backoff *plan) {
+    int i;
+    if (plan == NULL) return RLM_E_NULL;
+    if (plan->jitter >= RLM_I_JITTERS || plan->factor_permille < 1000 || plan->factor_permille > 100000 ||
+        plan->fraction_permille > 1000 || plan->cap_ns > UINT64_C(1) << 50 || plan->base_ns == 0 ||
+        plan->base_ns > plan->cap_ns || plan->floor_ns > plan->cap_ns)
+        return RLM_E_BACKOFF;
+    for (i = 0; i < RLM_I_CLASSES; i++)
+        if (plan->base_class_ns[i] > plan->cap_ns || plan->least_class_ns[i] > plan->cap_ns) return RLM_E_BACKOFF;
+    return RLM_OK;
+}
+
+/* A uniform draw from [low, high], by the generator splitmix64 (Steele, Lea and Flood 2014). */
+static uint64_t rlm_i_uniform(uint64_t *random, uint64_t low, uint64_t high) {
+    uint64_t z = (*random += UINT64_C(0x9e3779b97f4a7c15));
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return low + rlm_i_mul_high(z ^ z >> 31, high - low + 1);
+}
+
+RLM_I_DEF uint64_t rlm_backoff_next(const rlm_backoff *plan, rlm_backoff_state *state, uint32_t error_class,
+                                    uint32_t priority, uint64_t retry_after_ns) {
+    uint64_t base, delay, i, spread, upper;
+    if (state == NULL || rlm_backoff_check(plan) != RLM_OK || error_class >= RLM_CLASS_FATAL || priority >= RLM_I_PRIORITIES)
+        return RLM_NEVER;
+    if (state->attempts >= plan->attempts_max) return RLM_NEVER;
+    base = plan->base_class_ns[error_class] != 0 ? plan->base_class_ns[error_class] : plan->base_ns;
+    for (delay = base, i = 0; i < state->attempts && delay < plan->cap_ns; i++) delay = delay * plan->factor_permille / 1000;
+    if (delay > plan->cap_ns) delay = plan->cap_ns;
+    switch (plan->jitter) {
+    case RLM_JITTER_FRACTION:
+        spread = delay * plan->fraction_permille / 1000;
+        delay = rlm_i_uniform(&state->random, delay - spread, delay + spread);
+        break;
+    case RLM_JITTER_FULL: delay = rlm_i_uniform(&state->random, 0, delay); break;
+    case RLM_JITTER_EQUAL: delay = rlm_i_uniform(&state->random, delay - delay / 2, delay); break;
+    case RLM_JITTER_DECORRELATED: /* Brooker, "Exponential Backoff And Jitter" (AWS, 2015) */
+        upper = 3 * (state->previous_ns != 0 ? state->previous_ns : base);
+        if (upper > plan->cap_ns) upper = plan->cap_ns;
+        delay = rlm_i_uniform(&state->random, base, upper > base ? upper : base);
+        break;
+    default: break;
+    }
+    state->previous_ns = delay;
+    state->attempts++;
+    if (priority <= RLM_HIGH) delay /= 2;
+    if (delay < plan->floor_ns) delay = plan->floor_ns;
+    if (delay < plan->least_class_ns[error_class]) delay = plan->least_class_ns[error_class];
+    if (delay > plan->cap_ns) delay = plan->cap_ns;
+    return retry_after_ns != 0 && retry_after_ns <= plan->retry_after_max_ns ? retry_after_ns : delay;
+}
+
+RLM_I_DEF int rlm_retry_budget_init(rlm_retry_budget *budget, uint32_t share_permille, uint64_t per_second,
+                                    uint64_t burst, uint64_t now_ns) {
+    rlm_limit limit = rlm_per_second(RLM_CUSTOM, per_second * 1000);
+    if (budget == NULL) return RLM_E_NULL;
+    if (share_permille > 1000 || per_second == 0 || per_second > 1000000) return RLM_E_AMOUNT;
+    if (burst == 0 || burst > 1000000000) return RLM_E_BURST;
+    limit.burst = burst * 1000;
+    budget->share_permille = share_permille;
+    return rlm_bucket_init(&budget->bucket, &limit, now_ns);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* RLM_IMPLEMENTATION */
+
+/*
+   MIT License
+
+   Copyright (c) 2026 The rlimit authors
+
+   Permission is hereby granted, free of charge, to any person obtaining a copy
+   of this software and associated documentation files (the "Software"), to deal
+   in the Software without restriction, including without limitation the rights
+   to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+   copies of the Software, and to permit persons to whom the Software is
+   furnished to do so, subject to the following conditions:
+
+   The above copyright notice and this permission notice shall be included in all
+   copies or substantial portions of the Software.
+
+   THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+   IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+   FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+   AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+   LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+   OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+   SOFTWARE.
+*/
