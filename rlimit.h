@@ -123,11 +123,13 @@ OPTIONS   Define before including; those marked * alike in every file of a progr
 #if defined(__GNUC__) || defined(__clang__)
 #define RLM_I_UNUSED __attribute__((unused))
 #define RLM_I_HOT __attribute__((always_inline)) /* a call costs as much as the rest of the decision */
+#define RLM_I_COLD __attribute__((noinline, cold))
 #define RLM_I_LIKELY(x) __builtin_expect(!!(x), 1)
 #define RLM_I_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #else
 #define RLM_I_UNUSED
 #define RLM_I_HOT
+#define RLM_I_COLD
 #define RLM_I_LIKELY(x) (x)
 #define RLM_I_UNLIKELY(x) (x)
 #endif
@@ -180,6 +182,9 @@ enum {
     RLM_E_HANDLE,       /* a waiter that has left the queue */
     RLM_E_BACKOFF,      /* backoff: factor below 1, cap below base, fraction above 1 ... */
     RLM_E_CLOCK,        /* no usable time stamp counter */
+    RLM_E_NEVER,        /* for hosts that wait: larger than a limit */
+    RLM_E_TIMEOUT,      /* for hosts that wait: the deadline passed first */
+    RLM_E_CANCELLED,    /* for hosts that wait: given up by another thread */
     RLM_I_STATUS_COUNT
 };
 
@@ -437,7 +442,8 @@ RLM_I_INLINE uint64_t rlm_manual_advance(rlm_manual *clock, uint64_t by_ns) {
 typedef struct rlm_i_step {
     rlm_word *word;
     uint64_t seen, next;
-    uint64_t mark; /* when it was taken, for the way back: window operation, calendar period */
+    uint64_t mark;   /* when it was taken, for the way back: window operation, calendar period */
+    uint64_t oldest; /* exact window: where to begin looking next time */
 } rlm_i_step;
 
 /* ---- Token bucket ---------------------------------------------------------------------------- */
@@ -511,7 +517,10 @@ RLM_I_DECL int rlm_bucket_status(rlm_bucket *bucket, rlm_usage *usage, uint64_t 
 
 /* Out of the hot path: what to do when TAT is further ahead than it may be, or was. Returns 0 to go
    on, RLM_I_RETRY, or a wait. */
-RLM_I_DECL uint64_t rlm_i_bucket_behind(rlm_bucket *bucket, rlm_i_rate *rate, uint64_t seen, uint64_t ticks);
+RLM_I_DECL RLM_I_COLD uint64_t rlm_i_bucket_behind(rlm_bucket *bucket, rlm_i_rate *rate, uint64_t seen, uint64_t ticks);
+
+/* ticks + since_ns x frac / 2^64: out of line because few rates need it, and inlined it is computed for all. */
+RLM_I_DECL RLM_I_COLD uint64_t rlm_i_add_frac(uint64_t ticks, uint64_t since_ns, uint64_t frac);
 
 /* A clock reading in ticks, rounded down. */
 RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_ticks(const rlm_i_rate *rate, uint64_t now_ns) {
@@ -519,8 +528,7 @@ RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_ticks(const rlm_i_rate *rate, uint64_t now
     uint64_t frac = rlm_i_load_seq_cst(&rate->ticks_per_ns_frac);
     if (RLM_I_UNLIKELY(since_ns > RLM_I_SPAN_NS)) since_ns = now_ns < epoch_ns ? 0 : RLM_I_SPAN_NS;
     ticks = since_ns * rlm_i_load_seq_cst(&rate->ticks_per_ns);
-    if (RLM_I_UNLIKELY(frac != 0)) ticks += rlm_i_mul_high(since_ns, frac);
-    return ticks;
+    return RLM_I_UNLIKELY(frac != 0) ? rlm_i_add_frac(ticks, since_ns, frac) : ticks;
 }
 
 /* The time from now (in ticks) to a later tick, in nanoseconds, rounded up. */
@@ -533,27 +541,29 @@ RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_ns_until(const rlm_i_rate *rate, uint64_t 
    the clock has been read. */
 RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_bucket_plan(rlm_bucket *bucket, uint64_t n, uint64_t now_ns, rlm_i_step *step) {
     for (;;) {
-        uint64_t seen = rlm_i_load_seq_cst(&bucket->word), tat = seen >> 2, wait_ns = RLM_NEVER;
+        uint64_t seen = rlm_i_load_seq_cst(&bucket->word), tat = seen >> 2, wait_ns;
         rlm_i_rate *rate = &bucket->rate[seen & 1];
-        uint64_t ticks = rlm_i_ticks(rate, now_ns);
-        if (RLM_I_LIKELY(n <= rlm_i_load_seq_cst(&rate->burst))) {
-            uint64_t cost = n * rlm_i_load_seq_cst(&rate->token), start = rlm_i_load_seq_cst(&rate->lag) + cost;
-            uint64_t free_at = tat + cost - rlm_i_load_seq_cst(&rate->burst_ticks); /* may be negative */
-            wait_ns = 0;
-            if (RLM_I_UNLIKELY(tat > ticks + rlm_i_load_seq_cst(&rate->reach) ||
-                               rlm_i_load_seq_cst(&rate->behind) != 0))
-                wait_ns = rlm_i_bucket_behind(bucket, rate, seen, ticks);
-            if (wait_ns == 0 && (int64_t)free_at <= (int64_t)ticks) {
-                uint64_t next = ticks + start;
-                if (tat + cost > next) next = tat + cost;
-                step->word = &bucket->word;
-                step->seen = seen;
-                step->next = n != 0 ? next << 2 | (seen & 3) : seen;
-                return 0;
-            }
-            if (wait_ns == 0) wait_ns = rlm_i_ns_until(rate, free_at, ticks);
+        uint64_t ticks = rlm_i_ticks(rate, now_ns), cost = n * rlm_i_load_seq_cst(&rate->token);
+        uint64_t start = rlm_i_load_seq_cst(&rate->lag) + cost;
+        uint64_t free_at = tat + cost - rlm_i_load_seq_cst(&rate->burst_ticks); /* may be negative */
+        if (RLM_I_UNLIKELY(n > rlm_i_load_seq_cst(&rate->burst))) {
+            wait_ns = RLM_NEVER;
+        } else if (RLM_I_UNLIKELY(tat > ticks + rlm_i_load_seq_cst(&rate->reach) ||
+                                  rlm_i_load_seq_cst(&rate->behind) != 0) &&
+                   (wait_ns = rlm_i_bucket_behind(bucket, rate, seen, ticks)) != 0) {
+            if (wait_ns == RLM_I_RETRY) continue;
+        } else if ((int64_t)free_at <= (int64_t)ticks) {
+            uint64_t next = ticks + start;
+            if (tat + cost > next) next = tat + cost;
+            step->word = &bucket->word;
+            step->seen = seen;
+            step->next = n != 0 ? next << 2 | (seen & 3) : seen;
+            return 0;
+        } else {
+            wait_ns = rlm_i_ns_until(rate, free_at, ticks);
         }
-        if (wait_ns != RLM_I_RETRY && ((rlm_i_load_seq_cst(&bucket->word) ^ seen) & 3) == 0) return wait_ns;
+        /* the numbers were one rate's only if its generation is still current */
+        if (RLM_I_LIKELY(((rlm_i_load_seq_cst(&bucket->word) ^ seen) & 3) == 0)) return wait_ns;
     }
 }
 
@@ -1127,6 +1137,9 @@ RLM_I_DEF const char *rlm_strerror(int status) {
     case RLM_E_HANDLE: return "handle: this waiter has left the queue";
     case RLM_E_BACKOFF: return "backoff: jitter, factor_permille 1000 to 100000, fraction_permille to 1000, cap_ns to 2^50, others to cap_ns";
     case RLM_E_CLOCK: return "clock: no time stamp counter that runs at one rate";
+    case RLM_E_NEVER: return "cost: larger than a limit, it can never be admitted";
+    case RLM_E_TIMEOUT: return "timeout: not admitted before the deadline";
+    case RLM_E_CANCELLED: return "cancelled: another thread ended the wait";
     default: return "unknown status";
     }
 }
@@ -1359,6 +1372,10 @@ RLM_I_DEF int rlm_bucket_init(rlm_bucket *bucket, const rlm_limit *limit, uint64
     if ((status = rlm_i_rate_set(&made.rate[0], limit, now_ns)) != RLM_OK) return status;
     *bucket = made;
     return RLM_OK;
+}
+
+RLM_I_DEF uint64_t rlm_i_add_frac(uint64_t ticks, uint64_t since_ns, uint64_t frac) {
+    return ticks + rlm_i_mul_high(since_ns, frac);
 }
 
 RLM_I_DEF uint64_t rlm_i_bucket_behind(rlm_bucket *bucket, rlm_i_rate *rate, uint64_t seen, uint64_t ticks) {
@@ -1620,6 +1637,7 @@ RLM_I_DEF uint64_t rlm_i_window_plan(rlm_window *window, uint64_t n, bool force,
             bool join = window->width_ns == 0 && view.index != 0 && (force || view.index - view.oldest >= window->cells);
             uint64_t index = window->width_ns != 0 || join ? view.current : view.index + 1;
             step->mark = window->width_ns != 0 ? index : index - 1;
+            step->oldest = view.oldest;
             if (n != 0) step->next = index << window->bits | ((view.total + n) & mask);
             return 0;
         }
@@ -1639,6 +1657,7 @@ RLM_I_DEF void rlm_i_window_record(rlm_window *window, const rlm_i_step *step, u
         uint64_t at_ns = now_ns < window->epoch_ns ? 0 : now_ns - window->epoch_ns;
         if (next != index) rlm_i_install(&rlm_i_cell_at(window, index)->total, index, total, window->bits);
         rlm_i_raise(&rlm_i_cell_at(window, step->mark)->time, at_ns);
+        rlm_i_raise(&window->oldest, step->oldest);
         return;
     }
     i = next > rlm_i_slots(window) && next - rlm_i_slots(window) > index ? next - rlm_i_slots(window) : index + 1;
