@@ -1,0 +1,67 @@
+# rlimit: one header; nothing to build to use it. `make help` lists the targets.
+
+VERSION := $(shell sed -n 's/^\#define RLM_VERSION "\(.*\)"/\1/p' rlimit.h)
+PREFIX ?= /usr/local
+CC ?= cc
+CFLAGS ?= -O2
+WARN := -Wall -Wextra -Wpedantic -Wconversion
+PYTHON := build/venv/bin/python
+DATA ?= ../shared/data
+HEADERS := rlimit.h ext/rlimit_wait.h
+INCLUDE := $(DESTDIR)$(PREFIX)/include
+LIB := $(DESTDIR)$(PREFIX)/lib
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+demo: setup-demo build/batch ## 500 support tickets through a metered relay, the usual way and limited; INPUT=file for yours
+	@PYTHONPATH=tests $(PYTHON) examples/demo.py $(if $(INPUT),--input "$(INPUT)")
+
+test: setup-test build/batch build/basic build/threads ## every test; the last line counts them
+	@PYTHONPATH=tests $(PYTHON) -m pytest -q tests
+
+bench: setup-demo build/bench build/trace ## one line a figure: value, floor measured in the same run, ratio
+	@build/bench
+	@if [ -f "$(DATA)/azure_llm_conv.csv.gz" ]; then $(PYTHON) bench/trace.py build/trace "$(DATA)/azure_llm_conv.csv.gz"; \
+	else echo "bench trace skipped: no $(DATA)/azure_llm_conv.csv.gz"; fi
+
+setup-demo setup-test: setup-%:
+	@tests/setup.sh $*
+
+build/batch: examples/batch.c $(wildcard examples/batch_*.h) $(HEADERS)
+	@mkdir -p build
+	$(CC) -std=c11 $(WARN) $(CFLAGS) -I. examples/batch.c -o $@ $$(pkg-config --cflags --libs libcurl jansson)
+
+build/basic: examples/basic.c $(HEADERS)
+	@mkdir -p build
+	$(CC) $(WARN) $(CFLAGS) -I. $< -o $@
+
+build/threads: examples/threads.c $(HEADERS)
+	@mkdir -p build
+	$(CC) $(WARN) $(CFLAGS) -pthread -I. -Iext $< -o $@
+
+build/bench: bench/bench.c $(HEADERS)
+	@mkdir -p build
+	$(CC) $(WARN) $(CFLAGS) -pthread -I. $< -o $@
+
+build/trace: bench/trace.c $(HEADERS)
+	@mkdir -p build
+	$(CC) $(WARN) $(CFLAGS) -I. $< -o $@
+
+install: ## copy the headers, with files for pkg-config and CMake, to PREFIX (/usr/local) under DESTDIR
+	install -d "$(INCLUDE)" "$(LIB)/pkgconfig" "$(LIB)/cmake/rlimit"
+	install -m 644 $(HEADERS) "$(INCLUDE)"
+	printf 'prefix=%s\nincludedir=$${prefix}/include\n\nName: rlimit\nDescription: rate limiting for callers of metered APIs\nVersion: %s\nCflags: -I$${includedir}\n' \
+	    "$(PREFIX)" "$(VERSION)" > "$(LIB)/pkgconfig/rlimit.pc"
+	install -m 644 cmake/rlimit-config.cmake "$(LIB)/cmake/rlimit"
+	sed 's/@VERSION@/$(VERSION)/' cmake/rlimit-config-version.cmake.in > "$(LIB)/cmake/rlimit/rlimit-config-version.cmake"
+
+uninstall: ## remove what install copied
+	rm -f $(addprefix "$(INCLUDE)"/,$(notdir $(HEADERS))) "$(LIB)/pkgconfig/rlimit.pc"
+	rm -rf "$(LIB)/cmake/rlimit"
+
+clean: ## remove build/, the virtual environment included
+	rm -rf build
+
+.PHONY: help demo test bench setup-demo setup-test install uninstall clean
+.DEFAULT_GOAL := help

@@ -1,0 +1,80 @@
+#!/bin/sh
+# setup.sh demo|test - installs what `make demo` or `make test` needs and is not there: system packages by apt
+# (as root or through sudo) and Python packages in build/venv. Once all is there it does nothing, and
+# needs no network. Where it may not install, it names what is missing; only what is indispensable stops it.
+set -eu
+cd "$(dirname "$0")/.."
+what=${1:?usage: setup.sh demo|test}
+
+missing= extra=
+have() { command -v "$1" >/dev/null 2>&1; }
+need() { missing="$missing $*"; }
+want() { extra="$extra $*"; }
+
+compiles() { # compiles OPTIONS...: does a program of one include compile and link?
+    program=$1; shift
+    scratch=$(mktemp -d)
+    printf '%s\nint main(void) { return 0; }\n' "$program" > "$scratch/try.c"
+    "$@" "$scratch/try.c" -o "$scratch/try" >/dev/null 2>&1 && result=0 || result=1
+    rm -rf "$scratch"
+    return $result
+}
+
+have make || need make
+have cc || have gcc || need gcc libc6-dev
+have pkg-config || need pkg-config
+have pkg-config && pkg-config --exists libcurl || need libcurl4-openssl-dev
+have pkg-config && pkg-config --exists jansson || need libjansson-dev
+have python3 || need python3
+python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || need python3-venv
+
+tools() { # what the tests use beside that: the lines that are missing
+    have gcc && have g++ || want gcc g++
+    have clang && have clang++ || want clang
+    if have clang; then
+        compiles '' clang -fsanitize=address || want "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
+    fi
+    if have gcc; then
+        compiles '#include <stdio.h>' gcc -m32 || want libc6-dev-i386 "lib32gcc-$(gcc -dumpversion | cut -d. -f1)-dev"
+    fi
+    have cmake || want cmake
+    have aarch64-linux-gnu-gcc || want gcc-aarch64-linux-gnu
+    have s390x-linux-gnu-gcc || want gcc-s390x-linux-gnu
+    have riscv64-linux-gnu-gcc || want gcc-riscv64-linux-gnu
+    have qemu-s390x || have qemu-s390x-static || want qemu-user
+    have x86_64-w64-mingw32-gcc || want gcc-mingw-w64-x86-64
+    have wine64 || have wine || [ -x /usr/lib/wine/wine64 ] || want wine64
+    have arm-none-eabi-gcc || want gcc-arm-none-eabi
+}
+
+apt() { # apt PACKAGES...: may fail
+    if [ "$(id -u)" = 0 ]; then as=; elif have sudo && sudo -n true 2>/dev/null; then as=sudo; else return 1; fi
+    have apt-get || return 1
+    echo "installing:$*"
+    $as env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+    $as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+if [ -n "$missing" ]; then
+    apt $missing || { echo "missing, and not allowed to install:$missing" >&2; exit 1; }
+fi
+if [ "$what" = test ]; then
+    for round in 1 2; do # the second for what depends on the version of what the first installed
+        extra=; tools
+        [ -n "$extra" ] || break
+        apt $extra || { echo "missing, their tests are skipped:$extra" >&2; break; }
+    done
+fi
+
+case $what in
+demo) requirements=tests/relay/requirements.txt ;;
+*) requirements=tests/requirements.txt ;;
+esac
+python=build/venv/bin/python
+mkdir -p build
+[ -x $python ] && $python -c '' 2>/dev/null || { rm -rf build/venv; python3 -m venv build/venv; }
+wanted=$(cat tests/relay/requirements.txt $requirements | cksum)
+[ "$(cat build/venv/.$what 2>/dev/null)" = "$wanted" ] || {
+    $python -m pip install --quiet --disable-pip-version-check -r $requirements
+    echo "$wanted" > build/venv/.$what
+}
