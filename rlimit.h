@@ -74,7 +74,8 @@ PROMISES  B = burst, r = rate, w = any span of the time that callers pass:
           - bucket: admitted in w <= B + r*w + what was given back in w, in exact arithmetic
           - window: admitted in any period_ns <= amount; calendar: in any period <= amount
           - a `now` that is stale, frozen or set back never adds a token; one that jumps ahead adds
-            at most one burst; a clock set back delays by at most one burst's refill
+            at most one burst; a clock set back delays a bucket by at most one burst's refill (or
+            its largest debt so far), a window by two periods
           - debt (settling above the estimate) is never lost; credit never lifts above capacity
 
 OPTIONS   Define before including; those marked * alike in every file of a program.
@@ -229,9 +230,9 @@ typedef struct rlm_limit {
                                a bucket that is busy keeps rate x guard in hand, a window is longer
                                by it, a calendar quota admits nothing in the last guard_ns of its
                                period. Loses guard/period of a window's rate; nothing of a bucket's. */
-    uint32_t cells;         /* window: memory, in cells of 24 bytes; 0 = amount + 2, at most 258.
-                               With amount + 2 or more it is exact, with fewer it is divided into
-                               cells - 2 slots and counts up to one slot too long. */
+    uint32_t cells;         /* window: memory, in cells of 24 bytes, 3 to 65536; 0 = 258. With amount + 2
+                               or more it is exact; with fewer it is divided into cells - 2 slots
+                               and counts up to one slot too long. */
     int32_t utc_offset_s;   /* calendar: the boundary's zone, seconds east of UTC, within a day */
     int64_t wall_offset_ns; /* calendar: the wall clock (since 1970) less the limiter's clock */
 } rlm_limit;
@@ -1195,8 +1196,7 @@ static uint64_t rlm_i_bit_length(uint64_t value) {
 /* -- validation -- */
 
 static uint32_t rlm_i_cells(const rlm_limit *limit) {
-    if (limit->cells != 0) return limit->cells;
-    return limit->amount <= 256 ? (uint32_t)limit->amount + 2 : 258;
+    return limit->cells != 0 ? limit->cells : 258;
 }
 
 static int rlm_i_check(const rlm_limit *limit, uint32_t kind) {
@@ -1379,18 +1379,18 @@ RLM_I_DEF uint64_t rlm_i_add_frac(uint64_t ticks, uint64_t since_ns, uint64_t fr
 }
 
 RLM_I_DEF uint64_t rlm_i_bucket_behind(rlm_bucket *bucket, rlm_i_rate *rate, uint64_t seen, uint64_t ticks) {
-    uint64_t burst_ticks = rlm_i_load_seq_cst(&rate->burst_ticks), full_at;
-    if (seen >> 2 <= ticks + rlm_i_load_seq_cst(&rate->reach)) {
+    uint64_t reach = rlm_i_load_seq_cst(&rate->reach), full_at;
+    if (seen >> 2 <= ticks + reach) {
         rlm_i_store_seq_cst(&rate->behind, 0);
         return 0;
     }
-    if (rlm_i_set_back(&rate->behind, ticks, burst_ticks)) { /* as if it had been empty when first seen */
-        full_at = rlm_i_load_seq_cst(&rate->behind) - 1 + burst_ticks;
+    if (rlm_i_set_back(&rate->behind, ticks, reach)) { /* as if it had been empty when first seen */
+        full_at = rlm_i_load_seq_cst(&rate->behind) - 1 + reach;
         rlm_i_store_seq_cst(&rate->behind, 0);
         (void)rlm_i_cas_seq_cst(&bucket->word, &seen, full_at << 2 | (seen & 3));
         return RLM_I_RETRY;
     }
-    full_at = rlm_i_load_seq_cst(&rate->behind) - 1 + burst_ticks;
+    full_at = rlm_i_load_seq_cst(&rate->behind) - 1 + reach;
     return full_at > ticks ? rlm_i_ns_until(rate, full_at, ticks) : RLM_I_RETRY;
 }
 
@@ -1634,7 +1634,7 @@ RLM_I_DEF uint64_t rlm_i_window_plan(rlm_window *window, uint64_t n, bool force,
             continue;
         }
         if (force || view.held + n <= amount) {
-            bool join = window->width_ns == 0 && view.index != 0 && (force || view.index - view.oldest >= window->cells);
+            bool join = window->width_ns == 0 && view.index - view.oldest >= window->cells; /* no cell left */
             uint64_t index = window->width_ns != 0 || join ? view.current : view.index + 1;
             step->mark = window->width_ns != 0 ? index : index - 1;
             step->oldest = view.oldest;
