@@ -75,7 +75,7 @@ PROMISES  B = burst, r = rate, w = any span of the time that callers pass:
           - window: admitted in any period_ns <= amount; calendar: in any period <= amount
           - a `now` that is stale, frozen or set back never adds a token; one that jumps ahead adds
             at most one burst; a clock set back delays a bucket by at most one burst's refill (or
-            its largest debt so far), a window by two periods
+            its debt, or a second), a window by two periods, a calendar by its period
           - debt (settling above the estimate) is never lost; credit never lifts above capacity
 
 OPTIONS   Define before including; those marked * alike in every file of a program.
@@ -324,7 +324,8 @@ RLM_I_INLINE rlm_limit rlm_calendar_month(uint32_t meter, uint64_t amount, int32
 /* ---- Clocks ---------------------------------------------------------------------------------- */
 
 /* Every operation takes now_ns, nanoseconds of one clock that need not start at 0. Any clock will
-   do; readings may be stale or out of order between threads. */
+   do; readings may be stale or out of order between threads. Buckets refuse readings above
+   2^64 - 2^59 (566 years). */
 
 #ifndef RLM_NO_CLOCK
 /* rlm_now returns nanoseconds of the system's monotonic clock, counting time spent suspended where
@@ -470,9 +471,9 @@ typedef struct rlm_i_rate {
     rlm_word lag;           /* where TAT starts after idling: the guard, and the rounding of now */
     rlm_word inexact;       /* 1 if a nanosecond is not a whole number of ticks */
     rlm_word amount, period_ns, guard_ns;
-    rlm_word reach;         /* the furthest that TAT may rightly be ahead: burst, or a larger debt */
-    rlm_word behind;        /* see rlm_i_set_back */
-    uint64_t pad[2];
+    rlm_word reach;         /* how far ahead TAT may rightly be: burst and lag */
+    rlm_word owed, owed_reach; /* a TAT up to owed may be this far ahead: it was put there by a debt */
+    rlm_word behind;        /* see rlm_i_set_back; in ns */
 } rlm_i_rate;
 
 /* Zeroed is not initialised: call rlm_bucket_init. 320 bytes. */
@@ -483,14 +484,13 @@ typedef struct rlm_bucket {
     rlm_word claim;
 } rlm_bucket;
 
-/* rlm_bucket_init makes a full bucket of limit (kind RLM_BUCKET; the meter is not used). The next
-   3.1 years are its life: reconfigure to renew it; after that it refuses. Not for a bucket in use.
-   Returns RLM_OK, or RLM_E_NULL, _KIND, _METER, _AMOUNT, _PERIOD, _RATE, _BURST, _SPAN (the burst
+/* rlm_bucket_init makes a full bucket of limit (kind RLM_BUCKET; the meter is not used). Not for a
+   bucket in use. Returns RLM_OK, or RLM_E_NULL, _KIND, _METER, _AMOUNT, _PERIOD, _RATE, _BURST, _SPAN (the burst
    takes more than 1.8 years to refill), _GUARD. */
 RLM_I_DECL int rlm_bucket_init(rlm_bucket *bucket, const rlm_limit *limit, uint64_t now_ns);
 
-/* rlm_bucket_reconfigure changes rate, burst and guard while in use. What is available does not
-   rise at once (a larger burst fills at the new rate), and debt in tokens stays. Takes go on
+/* rlm_bucket_reconfigure changes rate, burst and guard while in use. What is available stays, up to the
+   new burst (a larger one fills at the new rate), and so does what is owed. Takes go on
    meanwhile; lock-free among them, but of two reconfigurations at once one gets RLM_E_BUSY.
    Returns as rlm_bucket_init, and RLM_E_SPAN if the debt would take years at the new rate. */
 RLM_I_DECL int rlm_bucket_reconfigure(rlm_bucket *bucket, const rlm_limit *limit, uint64_t now_ns);
@@ -513,12 +513,17 @@ RLM_I_DECL int rlm_bucket_debit(rlm_bucket *bucket, uint64_t n, uint64_t now_ns)
    reconfiguration. Returns RLM_OK or RLM_E_NULL. */
 RLM_I_DECL int rlm_bucket_status(rlm_bucket *bucket, rlm_usage *usage, uint64_t now_ns);
 
-#define RLM_I_SPAN_NS ((UINT64_C(1) << 61) / 20) /* the longest time since epoch_ns that ticks hold */
-#define RLM_I_RETRY (UINT64_MAX - 2)             /* something changed underfoot: read it again */
+#define RLM_I_TICKS_MAX (UINT64_C(1) << 61)       /* 3.6 years or more: the bucket is renewed */
+#define RLM_I_SINCE_MAX_NS ((UINT64_C(1) << 62) / 10) /* by then every TAT has passed */
+#define RLM_I_RETRY (UINT64_MAX - 2)              /* something changed underfoot: read it again */
 
-/* Out of the hot path: what to do when TAT is further ahead than it may be, or was. Returns 0 to go
-   on, RLM_I_RETRY, or a wait. */
-RLM_I_DECL RLM_I_COLD uint64_t rlm_i_bucket_behind(rlm_bucket *bucket, rlm_i_rate *rate, uint64_t seen, uint64_t ticks);
+/* Out of the hot path: a reading years after epoch_ns. Moves epoch_ns and returns RLM_I_RETRY, or 1 ns
+   if another thread is reconfiguring. */
+RLM_I_DECL RLM_I_COLD uint64_t rlm_i_bucket_renew(rlm_bucket *bucket, rlm_i_rate *rate, uint64_t now_ns);
+
+/* Out of the hot path: TAT is further ahead than a burst, or was. Returns 0 to go on, RLM_I_RETRY, or a
+   wait. */
+RLM_I_DECL RLM_I_COLD uint64_t rlm_i_bucket_behind(rlm_bucket *bucket, rlm_i_rate *rate, uint64_t seen, uint64_t now_ns);
 
 /* ticks + since_ns x frac / 2^64: out of line because few rates need it, and inlined it is computed for all. */
 RLM_I_DECL RLM_I_COLD uint64_t rlm_i_add_frac(uint64_t ticks, uint64_t since_ns, uint64_t frac);
@@ -527,7 +532,7 @@ RLM_I_DECL RLM_I_COLD uint64_t rlm_i_add_frac(uint64_t ticks, uint64_t since_ns,
 RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_ticks(const rlm_i_rate *rate, uint64_t now_ns) {
     uint64_t epoch_ns = rlm_i_load_seq_cst(&rate->epoch_ns), since_ns = now_ns - epoch_ns, ticks;
     uint64_t frac = rlm_i_load_seq_cst(&rate->ticks_per_ns_frac);
-    if (RLM_I_UNLIKELY(since_ns > RLM_I_SPAN_NS)) since_ns = now_ns < epoch_ns ? 0 : RLM_I_SPAN_NS;
+    if (RLM_I_UNLIKELY(since_ns > RLM_I_SINCE_MAX_NS)) since_ns = now_ns < epoch_ns ? 0 : RLM_I_SINCE_MAX_NS;
     ticks = since_ns * rlm_i_load_seq_cst(&rate->ticks_per_ns);
     return RLM_I_UNLIKELY(frac != 0) ? rlm_i_add_frac(ticks, since_ns, frac) : ticks;
 }
@@ -549,10 +554,11 @@ RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_bucket_plan(rlm_bucket *bucket, uint64_t n
         uint64_t free_at = tat + cost - rlm_i_load_seq_cst(&rate->burst_ticks); /* may be negative */
         if (RLM_I_UNLIKELY(n > rlm_i_load_seq_cst(&rate->burst))) {
             wait_ns = RLM_NEVER;
+        } else if (RLM_I_UNLIKELY(ticks > RLM_I_TICKS_MAX)) {
+            wait_ns = rlm_i_bucket_renew(bucket, rate, now_ns);
         } else if (RLM_I_UNLIKELY(tat > ticks + rlm_i_load_seq_cst(&rate->reach) ||
                                   rlm_i_load_seq_cst(&rate->behind) != 0) &&
-                   (wait_ns = rlm_i_bucket_behind(bucket, rate, seen, ticks)) != 0) {
-            if (wait_ns == RLM_I_RETRY) continue;
+                   (wait_ns = rlm_i_bucket_behind(bucket, rate, seen, now_ns)) != 0) {
         } else if ((int64_t)free_at <= (int64_t)ticks) {
             uint64_t next = ticks + start;
             if (tat + cost > next) next = tat + cost;
@@ -564,7 +570,7 @@ RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_bucket_plan(rlm_bucket *bucket, uint64_t n
             wait_ns = rlm_i_ns_until(rate, free_at, ticks);
         }
         /* the numbers were one rate's only if its generation is still current */
-        if (RLM_I_LIKELY(((rlm_i_load_seq_cst(&bucket->word) ^ seen) & 3) == 0)) return wait_ns;
+        if (RLM_I_LIKELY(((rlm_i_load_seq_cst(&bucket->word) ^ seen) & 3) == 0 && wait_ns != RLM_I_RETRY)) return wait_ns;
     }
 }
 
@@ -611,7 +617,8 @@ typedef struct rlm_window {
     rlm_word oldest;   /* exact: a record before which all have left */
     rlm_word credited; /* 1 + the newest record that was given anything back */
     rlm_word behind;   /* see rlm_i_set_back */
-    uint64_t pad[4];
+    rlm_word total_then; /* the total when behind was set */
+    uint64_t pad[3];
     rlm_word amount;
     uint64_t period_ns, guard_ns, epoch_ns;
     uint64_t span_ns;  /* period and guard */
@@ -623,9 +630,10 @@ typedef struct rlm_window {
 /* rlm_window_bytes returns the memory a window of this limit needs, or 0 for a bad limit. */
 RLM_I_DECL size_t rlm_window_bytes(const rlm_limit *limit);
 
-/* rlm_window_init makes an empty window in bytes of memory at window (aligned to 8).
+/* rlm_window_init makes an empty window in bytes of memory at window (aligned to 8). It works for 16
+   years, or for one if it is slotted and admits more than 10^7 a second; then it refuses.
    Returns RLM_OK, or RLM_E_NULL, _KIND, _METER, _AMOUNT, _PERIOD, _RATE (above 10^10 a second),
-   _SPAN (amount x cells / period too large to count for 30 days), _GUARD, _CELLS (below 3, or above
+   _SPAN (too large to count for a year: with 258 cells, above 5 x 10^8 a second), _GUARD, _CELLS (below 3, or above
    2^16), _MEMORY. */
 RLM_I_DECL int rlm_window_init(rlm_window *window, size_t bytes, const rlm_limit *limit, uint64_t now_ns);
 
@@ -643,8 +651,8 @@ RLM_I_DECL uint64_t rlm_window_take(rlm_window *window, uint64_t n, uint64_t now
 /* rlm_window_peek answers as rlm_window_take would, and takes nothing. */
 RLM_I_DECL uint64_t rlm_window_peek(rlm_window *window, uint64_t n, uint64_t now_ns);
 
-/* rlm_window_credit gives n back to the operation that mark names, which must have taken as much.
-   Once that operation has left the window it does nothing. Lock-free.
+/* rlm_window_credit gives n back to the operation that mark names, which should have taken as much
+   (in a slotted window: at most what its slot holds is given back). Once that operation has left the window it does nothing. Lock-free.
    Returns RLM_OK, RLM_E_NULL or RLM_E_COST. */
 RLM_I_DECL int rlm_window_credit(rlm_window *window, uint64_t n, uint64_t mark);
 
@@ -711,8 +719,9 @@ RLM_I_INLINE int rlm_concurrency_release(rlm_concurrency *concurrency, uint64_t 
 /* ---- Calendar quota -------------------------------------------------------------------------- */
 
 /* One word: period << bits | used. Periods are counted on the wall clock, which is now_ns plus an
-   offset, and never go back: an hour repeated by the wall clock grants nothing anew. What was used
-   beyond the amount ends with its period, as it does at the provider. */
+   offset, and do not go back by one: an hour repeated by the wall clock grants nothing anew. A clock
+   set back by more is believed after a minute, and what was used counts on. What was used beyond the
+   amount ends with its period, as it does at the provider. */
 typedef struct rlm_calendar {
     rlm_word word;
     rlm_word behind; /* see rlm_i_set_back */
@@ -731,7 +740,7 @@ typedef struct rlm_calendar_saved {
 } rlm_calendar_saved;
 
 /* rlm_calendar_init makes an unused quota. Returns RLM_OK, or RLM_E_NULL, _KIND, _METER, _AMOUNT,
-   _PERIOD, _SPAN (periods too short to count for 30 days beside such an amount), _GUARD,
+   _PERIOD, _SPAN (periods too short to count for a year beside such an amount), _GUARD,
    _UTC_OFFSET. */
 RLM_I_DECL int rlm_calendar_init(rlm_calendar *calendar, const rlm_limit *limit, uint64_t now_ns);
 
@@ -790,6 +799,7 @@ typedef struct rlm_i_entry {
 
 typedef struct rlm_limiter {
     uint64_t count;
+    uint64_t guarded; /* whether a calendar has a guard */
     uint64_t epoch_ns;
     rlm_word recent[RLM_I_RECENT]; /* 2 s since epoch_ns << 32 | requests admitted */
     rlm_i_entry entry[RLM_LIMITS_MAX];
@@ -839,13 +849,16 @@ RLM_I_DECL int rlm_reconfigure(rlm_limiter *limiter, size_t index, const rlm_lim
    RLM_E_INDEX. rlm_check tells which limit binds. */
 RLM_I_DECL int rlm_status(rlm_limiter *limiter, size_t index, rlm_usage *usage, uint64_t now_ns);
 
-/* rlm_recent returns the requests admitted in the last minute (60 to 62 s). Wait-free. */
+/* rlm_recent returns the requests admitted in the last minute (60 to 62 s), counting at most 2^32 - 1
+   in each 2 s. Wait-free. */
 RLM_I_DECL uint64_t rlm_recent(const rlm_limiter *limiter, uint64_t now_ns);
 
 /* rlm_limiter_calendar returns the calendar quota at index, to save, restore or sync it; null if
    there is none. */
 RLM_I_DECL rlm_calendar *rlm_limiter_calendar(rlm_limiter *limiter, size_t index);
 
+/* Out of the hot path: the wait that a calendar's guard adds to one that would end in it. */
+RLM_I_DECL RLM_I_COLD uint64_t rlm_i_after_guards(rlm_limiter *limiter, const rlm_cost *cost, uint64_t wait_ns, uint64_t now_ns);
 RLM_I_DECL void rlm_i_undo(rlm_limiter *limiter, size_t index, uint64_t n, uint64_t mark, uint64_t now_ns);
 RLM_I_DECL void rlm_i_count(rlm_limiter *limiter, uint64_t requests, uint64_t now_ns);
 
@@ -865,8 +878,11 @@ RLM_I_INLINE void rlm_i_amounts_of(rlm_i_amounts *amounts, const rlm_cost *cost)
     amounts->of[RLM_CUSTOM] = cost->custom;
 }
 
+/* Whether all amounts are at most 2^40: a larger one makes a difference negative. */
 RLM_I_INLINE bool rlm_i_cost_is_sane(const rlm_cost *cost) {
-    return ((cost->requests | cost->input_tokens | cost->output_tokens | cost->microdollars | cost->custom) >> 41) == 0;
+    return (((RLM_AMOUNT_MAX - cost->requests) | (RLM_AMOUNT_MAX - cost->input_tokens) | (RLM_AMOUNT_MAX - cost->output_tokens) |
+             (RLM_AMOUNT_MAX - cost->microdollars) | (RLM_AMOUNT_MAX - cost->custom)) >> 63) == 0 &&
+           (cost->requests | cost->input_tokens | cost->output_tokens | cost->microdollars | cost->custom) >> 63 == 0;
 }
 
 RLM_I_INLINE bool rlm_i_cost_is_zero(const rlm_cost *cost) {
@@ -904,6 +920,7 @@ RLM_I_INLINE uint64_t rlm_acquire(rlm_limiter *limiter, const rlm_cost *cost, ui
         uint64_t this_ns = rlm_i_plan(limiter, entry, n, now_ns, &step[i]);
         if (RLM_I_UNLIKELY(this_ns > wait_ns)) wait_ns = this_ns;
     }
+    if (wait_ns != 0 && limiter->guarded != 0) return rlm_i_after_guards(limiter, cost, wait_ns, now_ns);
     if (wait_ns != 0 || peek) return wait_ns;
     for (taken = 0; taken < count; taken++) {
         rlm_i_entry *entry = &limiter->entry[taken];
@@ -967,7 +984,7 @@ typedef struct rlm_queue {
 RLM_I_DECL size_t rlm_queue_bytes(size_t capacity);
 
 /* rlm_queue_init makes an empty queue in bytes of memory at queue (aligned to 8). ageing_ns: what a
-   step of priority is worth, 0 (plain FIFO) to 2^60. Returns RLM_OK, RLM_E_NULL, or RLM_E_MEMORY
+   step of priority is worth, 0 (FIFO; priority decides between equal now_ns) to 2^60. Returns RLM_OK, RLM_E_NULL, or RLM_E_MEMORY
    if bytes is less than rlm_queue_bytes(capacity) or capacity out of range. */
 RLM_I_DECL int rlm_queue_init(rlm_queue *queue, size_t bytes, size_t capacity, uint64_t ageing_ns);
 
@@ -1070,7 +1087,7 @@ typedef struct rlm_retry_budget {
 } rlm_retry_budget;
 
 /* rlm_retry_budget_init: each request earns share_permille / 1000 of a retry (0 to 1000; 200 is
-   usual), and each second per_second (1 to 10^6; 10 is usual); at most burst (1 to 10^9) are kept.
+   usual), and each second per_second (1 to 10^6; 10 is usual); at most burst (1 to 10^6) are kept.
    It begins full. Returns RLM_OK, RLM_E_NULL, RLM_E_AMOUNT or RLM_E_BURST. */
 RLM_I_DECL int rlm_retry_budget_init(rlm_retry_budget *budget, uint32_t share_permille, uint64_t per_second,
                                      uint64_t burst, uint64_t now_ns);
@@ -1124,7 +1141,7 @@ RLM_I_DEF const char *rlm_strerror(int status) {
     case RLM_E_RATE: return "amount, period_ns: the rate must not exceed 10^10 a second";
     case RLM_E_BURST: return "burst: must be 1 to 2^40";
     case RLM_E_SPAN: return "burst or amount: too large to be counted at this rate and period";
-    case RLM_E_GUARD: return "guard_ns: must not exceed period_ns (a month: must be 0)";
+    case RLM_E_GUARD: return "guard_ns: must not exceed period_ns (calendar: must be less; a month: 0)";
     case RLM_E_UTC_OFFSET: return "utc_offset_s: must be -86400 to 86400";
     case RLM_E_CELLS: return "cells: must be 0 or 3 to 65536, and fit RLM_WINDOW_CELLS";
     case RLM_E_MEMORY: return "bytes, capacity: not enough memory, or a capacity out of range";
@@ -1209,7 +1226,7 @@ static int rlm_i_check(const rlm_limit *limit, uint32_t kind) {
     if (limit->period_ns == 0 || (limit->period_ns > (UINT64_C(1) << 55) && !month)) return RLM_E_PERIOD;
     if (!calendar && limit->amount > 10 * limit->period_ns) return RLM_E_RATE;
     if (kind == RLM_BUCKET && (limit->burst == 0 || limit->burst > RLM_AMOUNT_MAX)) return RLM_E_BURST;
-    if (limit->guard_ns > (month ? 0 : limit->period_ns)) return RLM_E_GUARD;
+    if (limit->guard_ns > (month ? 0 : limit->period_ns - calendar)) return RLM_E_GUARD;
     if (calendar && (limit->utc_offset_s > 86400 || limit->utc_offset_s < -86400)) return RLM_E_UTC_OFFSET;
     if (kind == RLM_WINDOW && (rlm_i_cells(limit) < 3 || rlm_i_cells(limit) > 65536)) return RLM_E_CELLS;
     return RLM_OK;
@@ -1337,7 +1354,7 @@ RLM_I_DEF uint64_t rlm_tsc_now(const rlm_tsc *tsc) {
    whole (q <= 19), or else only the token. */
 static int rlm_i_rate_set(rlm_i_rate *rate, const rlm_limit *limit, uint64_t now_ns) {
     uint64_t divisor = rlm_i_gcd(limit->period_ns, limit->amount), remainder = 0, whole, frac, token, inverse;
-    uint64_t p = limit->period_ns / divisor, q = limit->amount / divisor, burst_ticks;
+    uint64_t p = limit->period_ns / divisor, q = limit->amount / divisor, burst_ticks, lag;
     token = q <= 19 ? p * ((9 + q) / q) : rlm_i_scale_up(10, p, q);
     whole = token * q / p;
     frac = rlm_i_divide(token * q % p, 0, p, &remainder);
@@ -1345,6 +1362,7 @@ static int rlm_i_rate_set(rlm_i_rate *rate, const rlm_limit *limit, uint64_t now
     if (remainder == 0) inverse--;
     burst_ticks = limit->burst * token;
     if (rlm_i_mul_high(limit->burst, token) != 0 || burst_ticks > (UINT64_C(1) << 60)) return RLM_E_SPAN;
+    if (now_ns > UINT64_MAX - RLM_I_SINCE_MAX_NS) now_ns = UINT64_MAX - RLM_I_SINCE_MAX_NS;
     rlm_i_store_seq_cst(&rate->epoch_ns, now_ns > RLM_I_BACK_NS ? now_ns - RLM_I_BACK_NS : 0);
     rlm_i_store_seq_cst(&rate->ticks_per_ns, whole);
     rlm_i_store_seq_cst(&rate->ticks_per_ns_frac, frac);
@@ -1353,12 +1371,15 @@ static int rlm_i_rate_set(rlm_i_rate *rate, const rlm_limit *limit, uint64_t now
     rlm_i_store_seq_cst(&rate->burst, limit->burst);
     rlm_i_store_seq_cst(&rate->burst_ticks, burst_ticks);
     rlm_i_store_seq_cst(&rate->inexact, token * q % p != 0);
-    rlm_i_store_seq_cst(&rate->lag, limit->guard_ns * whole + rlm_i_mul_high(limit->guard_ns, frac) +
-                                        (token * q % p == 0 ? 0 : limit->guard_ns == 0 ? 1 : 2));
+    lag = limit->guard_ns * whole + rlm_i_mul_high(limit->guard_ns, frac);
+    if (token * q % p != 0) lag += limit->guard_ns == 0 ? 1 : 2;
+    rlm_i_store_seq_cst(&rate->lag, lag);
     rlm_i_store_seq_cst(&rate->amount, limit->amount);
     rlm_i_store_seq_cst(&rate->period_ns, limit->period_ns);
     rlm_i_store_seq_cst(&rate->guard_ns, limit->guard_ns);
-    rlm_i_store_seq_cst(&rate->reach, burst_ticks);
+    rlm_i_store_seq_cst(&rate->reach, burst_ticks + lag);
+    rlm_i_store_seq_cst(&rate->owed, 0);
+    rlm_i_store_seq_cst(&rate->owed_reach, 0);
     rlm_i_store_seq_cst(&rate->behind, 0);
     return RLM_OK;
 }
@@ -1378,72 +1399,128 @@ RLM_I_DEF uint64_t rlm_i_add_frac(uint64_t ticks, uint64_t since_ns, uint64_t fr
     return ticks + rlm_i_mul_high(since_ns, frac);
 }
 
-RLM_I_DEF uint64_t rlm_i_bucket_behind(rlm_bucket *bucket, rlm_i_rate *rate, uint64_t seen, uint64_t ticks) {
-    uint64_t reach = rlm_i_load_seq_cst(&rate->reach), full_at;
-    if (seen >> 2 <= ticks + reach) {
-        rlm_i_store_seq_cst(&rate->behind, 0);
-        return 0;
-    }
-    if (rlm_i_set_back(&rate->behind, ticks, reach)) { /* as if it had been empty when first seen */
-        full_at = rlm_i_load_seq_cst(&rate->behind) - 1 + reach;
-        rlm_i_store_seq_cst(&rate->behind, 0);
-        (void)rlm_i_cas_seq_cst(&bucket->word, &seen, full_at << 2 | (seen & 3));
-        return RLM_I_RETRY;
-    }
-    full_at = rlm_i_load_seq_cst(&rate->behind) - 1 + reach;
-    return full_at > ticks ? rlm_i_ns_until(rate, full_at, ticks) : RLM_I_RETRY;
+/* How far ahead of now this TAT may rightly be. */
+static uint64_t rlm_i_reach(const rlm_i_rate *rate, uint64_t tat) {
+    uint64_t reach = rlm_i_load_seq_cst(&rate->reach), owed_reach = rlm_i_load_seq_cst(&rate->owed_reach);
+    return tat <= rlm_i_load_seq_cst(&rate->owed) && owed_reach > reach ? owed_reach : reach;
 }
 
-/* What a reconfiguration makes of a TAT: the debt, in ticks of the new rate. UINT64_MAX: too much. */
-static uint64_t rlm_i_debt_under(const rlm_i_rate *from, const rlm_i_rate *to, uint64_t tat, uint64_t now_ns) {
-    uint64_t ticks = rlm_i_ticks(from, now_ns), burst = rlm_i_load_seq_cst(&from->burst), debt = 0;
-    uint64_t new_burst = rlm_i_load_seq_cst(&to->burst), token = rlm_i_load_seq_cst(&to->token);
-    if (tat > ticks) debt = rlm_i_scale_up(tat - ticks, token, rlm_i_load_seq_cst(&from->token));
-    if (debt > UINT64_C(1) << 60) return UINT64_MAX;
-    if (new_burst > burst) debt += (new_burst - burst) * token;
+/* Before TAT is moved on by cost without being asked: whoever reads it shall know that it may be there.
+   Not further than it was entitled to, and cost: the clock may be behind. */
+static void rlm_i_owe(rlm_i_rate *rate, uint64_t tat, uint64_t cost, uint64_t next, uint64_t ticks) {
+    uint64_t entitled = rlm_i_reach(rate, tat) + cost, ahead = next - ticks;
+    rlm_i_raise(&rate->owed_reach, ahead < entitled ? ahead : entitled);
+    rlm_i_raise(&rate->owed, next);
+}
+
+/* What a reconfiguration makes of a TAT: how far it is ahead, in ticks of the new rate, so that as much
+   is available as before; and how far of that it may be. UINT64_MAX: too far. */
+static uint64_t rlm_i_debt_under(const rlm_i_rate *from, const rlm_i_rate *to, uint64_t tat, uint64_t now_ns, uint64_t *reach) {
+    uint64_t ticks = rlm_i_ticks(from, now_ns), old = rlm_i_load_seq_cst(&from->token), token = rlm_i_load_seq_cst(&to->token);
+    uint64_t burst = rlm_i_load_seq_cst(&from->burst), new_burst = rlm_i_load_seq_cst(&to->burst);
+    uint64_t less = new_burst < burst ? (burst - new_burst) * old : 0, more = new_burst > burst ? (new_burst - burst) * token : 0;
+    uint64_t ahead = tat > ticks ? tat - ticks : 0, may = rlm_i_reach(from, tat), debt;
+    bool late = ahead > may; /* the clock's fault, not a debt */
+    debt = rlm_i_scale_up(ahead > less ? ahead - less : 0, token, old);
+    *reach = rlm_i_scale_up(may > less ? may - less : 0, token, old);
+    if (*reach > UINT64_C(1) << 60) *reach = UINT64_C(1) << 60;
+    if (debt > UINT64_C(1) << 60) {
+        if (!late) return UINT64_MAX;
+        debt = *reach;
+    }
+    debt += more;
+    *reach += more;
     return debt == 0 ? 0 : debt + rlm_i_load_seq_cst(&to->inexact);
 }
 
-RLM_I_DEF int rlm_bucket_reconfigure(rlm_bucket *bucket, const rlm_limit *limit, uint64_t now_ns) {
-    uint64_t seen, debt, tat, unclaimed = 0;
+/* Puts limit in force, keeping the debt, or forgetting it where the clock it was counted on is gone. */
+static int rlm_i_bucket_change(rlm_bucket *bucket, const rlm_limit *limit, bool forget, uint64_t now_ns) {
+    uint64_t seen, debt, reach = 0, ticks, unclaimed = 0;
     int status;
-    if (bucket == NULL || limit == NULL) return RLM_E_NULL;
-    if ((status = rlm_i_check(limit, RLM_BUCKET)) != RLM_OK) return status;
     if (!rlm_i_cas_seq_cst(&bucket->claim, &unclaimed, 1)) return RLM_E_BUSY;
     seen = rlm_i_load_seq_cst(&bucket->word);
     do { /* only we change the generation, so the idle rate stays ours */
         rlm_i_rate *from = &bucket->rate[seen & 1], *to = &bucket->rate[(seen + 1) & 1];
         if ((status = rlm_i_rate_set(to, limit, now_ns)) != RLM_OK) break;
-        debt = rlm_i_debt_under(from, to, seen >> 2, now_ns);
-        tat = rlm_i_ticks(to, now_ns) + debt;
+        debt = forget ? 0 : rlm_i_debt_under(from, to, seen >> 2, now_ns, &reach);
+        ticks = rlm_i_ticks(to, now_ns);
         if (debt == UINT64_MAX) {
             status = RLM_E_SPAN;
             break;
         }
-        rlm_i_raise(&to->reach, debt);
-    } while (!rlm_i_cas_seq_cst(&bucket->word, &seen, tat << 2 | ((seen + 1) & 3)));
+        rlm_i_store_seq_cst(&to->owed, ticks + debt);
+        rlm_i_store_seq_cst(&to->owed_reach, debt < reach ? debt : reach);
+    } while (!rlm_i_cas_seq_cst(&bucket->word, &seen, (ticks + debt) << 2 | ((seen + 1) & 3)));
     rlm_i_store_seq_cst(&bucket->claim, 0);
     return status;
 }
 
-RLM_I_DEF uint64_t rlm_bucket_reserve(rlm_bucket *bucket, uint64_t n, uint64_t max_wait_ns, uint64_t now_ns) {
+static rlm_limit rlm_i_limit_of(const rlm_i_rate *rate) {
+    rlm_limit limit = rlm_per(RLM_CUSTOM, rlm_i_load_seq_cst(&rate->amount), rlm_i_load_seq_cst(&rate->period_ns));
+    limit.burst = rlm_i_load_seq_cst(&rate->burst);
+    limit.guard_ns = rlm_i_load_seq_cst(&rate->guard_ns);
+    return limit;
+}
+
+RLM_I_DEF uint64_t rlm_i_bucket_renew(rlm_bucket *bucket, rlm_i_rate *rate, uint64_t now_ns) {
+    rlm_limit same = rlm_i_limit_of(rate);
+    if (now_ns > UINT64_MAX - RLM_I_SINCE_MAX_NS) return 1; /* the end of time */
+    return rlm_i_bucket_change(bucket, &same, false, now_ns) == RLM_OK ? RLM_I_RETRY : 1;
+}
+
+RLM_I_DEF uint64_t rlm_i_bucket_behind(rlm_bucket *bucket, rlm_i_rate *rate, uint64_t seen, uint64_t now_ns) {
+    uint64_t ticks = rlm_i_ticks(rate, now_ns), tat = seen >> 2, reach = rlm_i_reach(rate, tat);
+    uint64_t reach_ns = rlm_i_ns_until(rate, reach, 0), first_ns;
+    bool before = now_ns < rlm_i_load_seq_cst(&rate->epoch_ns); /* in ticks, time stands still there */
+    bool set_back = false;
+    if (reach_ns < RLM_SECOND_NS) reach_ns = RLM_SECOND_NS; /* a thread may be late by as much */
+    if (tat > ticks + reach || before) set_back = rlm_i_set_back(&rate->behind, now_ns, reach_ns);
+    else rlm_i_store_seq_cst(&rate->behind, 0);
+    first_ns = rlm_i_load_seq_cst(&rate->behind) - 1;
+    if (first_ns == UINT64_MAX) return 0; /* a good reading, here or elsewhere */
+    if (!set_back) return first_ns + reach_ns > now_ns ? first_ns + reach_ns - now_ns : RLM_I_RETRY;
+    rlm_i_store_seq_cst(&rate->behind, 0); /* go on as if it had been empty then */
+    if (before) {
+        rlm_limit same = rlm_i_limit_of(rate);
+        return rlm_i_bucket_change(bucket, &same, true, now_ns) == RLM_OK ? RLM_I_RETRY : 1;
+    }
+    (void)rlm_i_cas_seq_cst(&bucket->word, &seen, (rlm_i_ticks(rate, first_ns) + reach) << 2 | (seen & 3));
+    return RLM_I_RETRY;
+}
+
+RLM_I_DEF int rlm_bucket_reconfigure(rlm_bucket *bucket, const rlm_limit *limit, uint64_t now_ns) {
+    int status;
+    if (bucket == NULL || limit == NULL) return RLM_E_NULL;
+    if ((status = rlm_i_check(limit, RLM_BUCKET)) != RLM_OK) return status;
+    return rlm_i_bucket_change(bucket, limit, false, now_ns);
+}
+
+/* The word of a bucket, renewed if it has to be. */
+static uint64_t rlm_i_bucket_word(rlm_bucket *bucket, uint64_t now_ns) {
     uint64_t seen = rlm_i_load_seq_cst(&bucket->word);
+    rlm_i_rate *rate = &bucket->rate[seen & 1];
+    if (rlm_i_ticks(rate, now_ns) <= RLM_I_TICKS_MAX) return seen;
+    (void)rlm_i_bucket_renew(bucket, rate, now_ns);
+    return rlm_i_load_seq_cst(&bucket->word);
+}
+
+RLM_I_DEF uint64_t rlm_bucket_reserve(rlm_bucket *bucket, uint64_t n, uint64_t max_wait_ns, uint64_t now_ns) {
     for (;;) {
+        uint64_t seen = rlm_i_bucket_word(bucket, now_ns), tat = seen >> 2, wait_ns = RLM_NEVER;
         rlm_i_rate *rate = &bucket->rate[seen & 1];
-        uint64_t ticks = rlm_i_ticks(rate, now_ns), tat = seen >> 2, generation = seen & 3, wait_ns = RLM_NEVER;
         if (n <= rlm_i_load_seq_cst(&rate->burst)) {
-            uint64_t cost = n * rlm_i_load_seq_cst(&rate->token), start = ticks + rlm_i_load_seq_cst(&rate->lag);
+            uint64_t ticks = rlm_i_ticks(rate, now_ns), cost = n * rlm_i_load_seq_cst(&rate->token);
+            uint64_t start = ticks + rlm_i_load_seq_cst(&rate->lag), next = (tat > start ? tat : start) + cost;
             uint64_t free_at = tat + cost - rlm_i_load_seq_cst(&rate->burst_ticks);
-            uint64_t next = (tat > start ? tat : start) + cost;
             wait_ns = (int64_t)free_at <= (int64_t)ticks ? 0 : rlm_i_ns_until(rate, free_at, ticks);
-            if (n != 0 && wait_ns <= max_wait_ns && next < UINT64_C(1) << 62) {
-                rlm_i_raise(&rate->reach, next - ticks);
-                if (rlm_i_cas_seq_cst(&bucket->word, &seen, next << 2 | generation)) return wait_ns;
+            if (next >> 62 != 0) wait_ns = RLM_NEVER; /* the line is years long */
+            if (n != 0 && wait_ns <= max_wait_ns && wait_ns != RLM_NEVER) {
+                rlm_i_owe(rate, tat, cost, next, ticks);
+                if (rlm_i_cas_seq_cst(&bucket->word, &seen, next << 2 | (seen & 3))) return wait_ns;
                 continue;
             }
         }
         if (((rlm_i_load_seq_cst(&bucket->word) ^ seen) & 3) == 0) return wait_ns;
-        seen = rlm_i_load_seq_cst(&bucket->word);
     }
 }
 
@@ -1451,15 +1528,16 @@ RLM_I_DEF int rlm_bucket_credit(rlm_bucket *bucket, uint64_t n, uint64_t now_ns)
     uint64_t seen, next;
     if (bucket == NULL) return RLM_E_NULL;
     if (n > RLM_AMOUNT_MAX) return RLM_E_COST;
-    seen = rlm_i_load_seq_cst(&bucket->word);
-    do {
-        rlm_i_rate *rate = &bucket->rate[seen & 1];
-        uint64_t ticks = rlm_i_ticks(rate, now_ns), tat = seen >> 2, burst = rlm_i_load_seq_cst(&rate->burst);
-        uint64_t back = (n < burst ? n : burst) * rlm_i_load_seq_cst(&rate->token);
-        if (tat > ticks) tat = tat - ticks > back ? tat - back : ticks;
-        next = tat << 2 | (seen & 3);
-        /* equal words are exchanged too: only then the rate read was the right one */
-    } while (!rlm_i_cas_seq_cst(&bucket->word, &seen, next));
+    do { /* equal words are exchanged too: only then the rate read was the right one */
+        seen = rlm_i_bucket_word(bucket, now_ns);
+        next = seen >> 2;
+        {
+            rlm_i_rate *rate = &bucket->rate[seen & 1];
+            uint64_t ticks = rlm_i_ticks(rate, now_ns), token = rlm_i_load_seq_cst(&rate->token);
+            uint64_t back = rlm_i_mul_high(n, token) != 0 ? UINT64_MAX : n * token;
+            if (next > ticks) next = next - ticks > back ? next - back : ticks;
+        }
+    } while (!rlm_i_cas_seq_cst(&bucket->word, &seen, next << 2 | (seen & 3)));
     return RLM_OK;
 }
 
@@ -1468,15 +1546,20 @@ RLM_I_DEF int rlm_bucket_debit(rlm_bucket *bucket, uint64_t n, uint64_t now_ns) 
     bool fits;
     if (bucket == NULL) return RLM_E_NULL;
     if (n > RLM_AMOUNT_MAX) return RLM_E_COST;
-    seen = rlm_i_load_seq_cst(&bucket->word);
     do {
-        rlm_i_rate *rate = &bucket->rate[seen & 1];
-        uint64_t ticks = rlm_i_ticks(rate, now_ns), start = ticks + rlm_i_load_seq_cst(&rate->lag);
-        uint64_t token = rlm_i_load_seq_cst(&rate->token), tat = seen >> 2 > start ? seen >> 2 : start;
-        fits = rlm_i_mul_high(n, token) == 0 && n * token < (UINT64_C(1) << 62) && tat + n * token < (UINT64_C(1) << 62);
-        next = fits && n != 0 ? (tat + n * token) << 2 | (seen & 3) : seen;
-        if (fits && n != 0) rlm_i_raise(&rate->reach, tat + n * token - ticks);
-    } while (!rlm_i_cas_seq_cst(&bucket->word, &seen, next));
+        rlm_i_rate *rate;
+        uint64_t ticks, start, cost, tat;
+        seen = rlm_i_bucket_word(bucket, now_ns);
+        rate = &bucket->rate[seen & 1];
+        ticks = rlm_i_ticks(rate, now_ns);
+        start = ticks + rlm_i_load_seq_cst(&rate->lag);
+        cost = n * rlm_i_load_seq_cst(&rate->token);
+        tat = seen >> 2;
+        next = (tat > start ? tat : start) + cost;
+        fits = rlm_i_mul_high(n, rlm_i_load_seq_cst(&rate->token)) == 0 && cost >> 62 == 0 && next >> 62 == 0;
+        if (!fits || n == 0) next = tat;
+        else rlm_i_owe(rate, tat, cost, next, ticks);
+    } while (!rlm_i_cas_seq_cst(&bucket->word, &seen, next << 2 | (seen & 3)));
     return fits ? RLM_OK : RLM_E_COST;
 }
 
@@ -1507,7 +1590,7 @@ typedef struct rlm_i_view {
     uint64_t current;            /* the record that now falls in: a slot, or the next operation */
     uint64_t oldest, end;
     uint64_t held;
-    bool late;                   /* the newest record lies after now */
+    bool late;                   /* a record lies after now */
 } rlm_i_view;
 
 static uint64_t rlm_i_mask(uint64_t bits) { return (UINT64_C(1) << bits) - 1; }
@@ -1525,11 +1608,6 @@ static void rlm_i_install(rlm_word *word, uint64_t index, uint64_t total, uint64
         if (rlm_i_cas_seq_cst(word, &seen, made)) return;
 }
 
-static uint64_t rlm_i_credit_of(rlm_window *window, uint64_t index) {
-    uint64_t credit = rlm_i_load_seq_cst(&rlm_i_cell_at(window, index)->credit);
-    return credit >> window->bits == index ? credit & rlm_i_mask(window->bits) : 0;
-}
-
 /* When a record leaves, ns since epoch_ns. */
 static uint64_t rlm_i_leaves(rlm_window *window, uint64_t index) {
     if (window->width_ns != 0) return (index + rlm_i_slots(window) + 1) * window->width_ns;
@@ -1543,12 +1621,29 @@ static uint64_t rlm_i_since(rlm_window *window, const rlm_i_view *view, uint64_t
     return cell >> window->bits == index ? (view->total - cell) & mask : mask >> 1;
 }
 
+/* What was given back to a record, at most what it holds. */
+static uint64_t rlm_i_credit_of(rlm_window *window, const rlm_i_view *view, uint64_t index) {
+    uint64_t credit = rlm_i_load_seq_cst(&rlm_i_cell_at(window, index)->credit), amount, rest, weight;
+    if (credit >> window->bits != index) return 0;
+    amount = credit & rlm_i_mask(window->bits);
+    rest = index + 1 < view->end ? rlm_i_since(window, view, index + 1) : 0;
+    weight = rlm_i_since(window, view, index);
+    weight = weight > rest ? weight - rest : 0;
+    return amount < weight ? amount : weight;
+}
+
 /* What was given back to the records that count. */
 static uint64_t rlm_i_given_back(rlm_window *window, const rlm_i_view *view) {
     uint64_t i, back = 0;
     if (rlm_i_load_seq_cst(&window->credited) > view->oldest)
-        for (i = view->oldest; i < view->end; i++) back += rlm_i_credit_of(window, i);
+        for (i = view->oldest; i < view->end; i++) back += rlm_i_credit_of(window, view, i);
     return back;
+}
+
+/* A reading as windows keep it. */
+static uint64_t rlm_i_window_time(const rlm_window *window, uint64_t now_ns) {
+    uint64_t at_ns = now_ns < window->epoch_ns ? 0 : now_ns - window->epoch_ns;
+    return at_ns < UINT64_MAX >> 4 ? at_ns : UINT64_MAX >> 4; /* 36 years */
 }
 
 static void rlm_i_look(rlm_window *window, uint64_t now_ns, rlm_i_view *view) {
@@ -1556,8 +1651,7 @@ static void rlm_i_look(rlm_window *window, uint64_t now_ns, rlm_i_view *view) {
     view->seen = rlm_i_load_seq_cst(&window->word);
     view->index = view->seen >> window->bits;
     view->total = view->seen & rlm_i_mask(window->bits);
-    view->at_ns = now_ns < window->epoch_ns ? 0 : now_ns - window->epoch_ns;
-    if (view->at_ns > UINT64_MAX >> 4) view->at_ns = UINT64_MAX >> 4;
+    view->at_ns = rlm_i_window_time(window, now_ns);
     if (window->width_ns != 0) {
         view->current = view->at_ns / window->width_ns;
         if (view->current > top) view->current = top;
@@ -1568,21 +1662,24 @@ static void rlm_i_look(rlm_window *window, uint64_t now_ns, rlm_i_view *view) {
         view->end = view->index + 1;
     } else {
         view->current = view->end = view->index;
-        view->late = view->index != 0 && rlm_i_load_seq_cst(&rlm_i_cell_at(window, view->index - 1)->time) > view->at_ns;
         view->oldest = rlm_i_load_seq_cst(&window->oldest);
         if (view->oldest > view->index) view->oldest = view->index;
         if (view->index - view->oldest > window->cells) view->oldest = view->index - window->cells;
         while (view->oldest < view->end && rlm_i_leaves(window, view->oldest) <= view->at_ns) view->oldest++;
+        view->late = view->oldest < view->end &&
+                     (rlm_i_load_seq_cst(&rlm_i_cell_at(window, view->oldest)->time) > view->at_ns ||
+                      rlm_i_load_seq_cst(&rlm_i_cell_at(window, view->end - 1)->time) > view->at_ns);
     }
     view->held = view->oldest < view->end ? rlm_i_since(window, view, view->oldest) : 0;
     back = rlm_i_given_back(window, view);
     view->held -= back < view->held ? back : view->held;
 }
 
-/* The clock was set back for good: what lies in its future is moved to the first reading after. An
-   exact window lets it leave by now; a slotted one counts itself full once more. */
+/* The clock was set back for good. What lies in its future is moved to first_ns, the first reading
+   after, and has left by now; in a slotted window what was admitted since counts from now. */
 static void rlm_i_restamp(rlm_window *window, const rlm_i_view *view, uint64_t first_ns) {
-    uint64_t i, slot = view->at_ns / (window->width_ns == 0 ? 1 : window->width_ns), seen = view->seen;
+    uint64_t i, slot, seen = view->seen, mask = rlm_i_mask(window->bits);
+    uint64_t base = rlm_i_load_seq_cst(&window->total_then) & mask;
     if (window->width_ns == 0) {
         for (i = 0; i < window->cells; i++) {
             rlm_word *time = &rlm_i_cell_at(window, i)->time;
@@ -1591,6 +1688,7 @@ static void rlm_i_restamp(rlm_window *window, const rlm_i_view *view, uint64_t f
         }
         return;
     }
+    slot = view->at_ns / window->width_ns;
     if (!rlm_i_cas_seq_cst(&window->word, &seen, slot << window->bits | view->total)) return;
     rlm_i_store_seq_cst(&window->credited, 0);
     for (i = 0; i < window->cells; i++) {
@@ -1598,8 +1696,22 @@ static void rlm_i_restamp(rlm_window *window, const rlm_i_view *view, uint64_t f
         rlm_i_store_seq_cst(&rlm_i_cell_at(window, i)->credit, 0);
     }
     for (i = slot > rlm_i_slots(window) ? slot - rlm_i_slots(window) : 0; i <= slot; i++)
-        rlm_i_store_seq_cst(&rlm_i_cell_at(window, i)->total,
-                            i << window->bits | ((view->total - rlm_i_load_seq_cst(&window->amount)) & rlm_i_mask(window->bits)));
+        rlm_i_store_seq_cst(&rlm_i_cell_at(window, i)->total, i << window->bits | base);
+}
+
+/* Notes that the clock may have been set back, or has come good, or makes the best of it: then the
+   window is to be looked at again. */
+static bool rlm_i_window_behind(rlm_window *window, const rlm_i_view *view) {
+    uint64_t first = rlm_i_load_seq_cst(&window->behind);
+    if (!view->late) {
+        if (first != 0) rlm_i_store_seq_cst(&window->behind, 0);
+        return false;
+    }
+    if (first == 0 || view->at_ns + 1 < first) rlm_i_store_seq_cst(&window->total_then, view->total);
+    if (!rlm_i_set_back(&window->behind, view->at_ns, window->span_ns)) return false;
+    rlm_i_restamp(window, view, first - 1);
+    rlm_i_store_seq_cst(&window->behind, 0);
+    return true;
 }
 
 /* The wait for a window that must lose some of its records first. */
@@ -1607,7 +1719,7 @@ static uint64_t rlm_i_window_wait(rlm_window *window, const rlm_i_view *view, ui
     uint64_t i, at_ns = 0, held = view->held, back = rlm_i_given_back(window, view);
     for (i = view->oldest; i < view->end && held + n > amount; i++) {
         uint64_t leaves_ns = rlm_i_leaves(window, i), rest = i + 1 < view->end ? rlm_i_since(window, view, i + 1) : 0;
-        back -= back != 0 ? rlm_i_credit_of(window, i) : 0;
+        back -= back != 0 ? rlm_i_credit_of(window, view, i) : 0;
         held = rest - (back < rest ? back : rest);
         if (leaves_ns > at_ns) at_ns = leaves_ns;
     }
@@ -1617,23 +1729,13 @@ static uint64_t rlm_i_window_wait(rlm_window *window, const rlm_i_view *view, ui
 RLM_I_DEF uint64_t rlm_i_window_plan(rlm_window *window, uint64_t n, bool force, uint64_t now_ns, rlm_i_step *step) {
     for (;;) {
         rlm_i_view view;
-        uint64_t amount = rlm_i_load_seq_cst(&window->amount), wait_ns, first, mask = rlm_i_mask(window->bits);
+        uint64_t amount = rlm_i_load_seq_cst(&window->amount), mask = rlm_i_mask(window->bits), wait_ns, believed_ns;
         if (n > amount && !force) return RLM_NEVER;
         rlm_i_look(window, now_ns, &view);
-        first = rlm_i_load_seq_cst(&window->behind);
-        if (!view.late && first != 0) rlm_i_store_seq_cst(&window->behind, 0);
-        if (view.late && rlm_i_set_back(&window->behind, view.at_ns, window->span_ns)) {
-            rlm_i_restamp(window, &view, first - 1);
-            rlm_i_store_seq_cst(&window->behind, 0);
-            continue;
-        }
+        if (rlm_i_window_behind(window, &view)) continue;
         step->word = &window->word;
         step->seen = step->next = view.seen;
-        if (view.held + n > mask >> 1 && force) {
-            if (rlm_i_load_seq_cst(&window->word) == view.seen) return RLM_NEVER;
-            continue;
-        }
-        if (force || view.held + n <= amount) {
+        if (view.held + n <= (force ? mask >> 1 : amount)) {
             bool join = window->width_ns == 0 && view.index - view.oldest >= window->cells; /* no cell left */
             uint64_t index = window->width_ns != 0 || join ? view.current : view.index + 1;
             step->mark = window->width_ns != 0 ? index : index - 1;
@@ -1641,10 +1743,10 @@ RLM_I_DEF uint64_t rlm_i_window_plan(rlm_window *window, uint64_t n, bool force,
             if (n != 0) step->next = index << window->bits | ((view.total + n) & mask);
             return 0;
         }
-        wait_ns = rlm_i_window_wait(window, &view, n, amount);
-        if (view.late && first != 0 && first - 1 + window->span_ns > view.at_ns &&
-            first - 1 + window->span_ns - view.at_ns < wait_ns)
-            wait_ns = first - 1 + window->span_ns - view.at_ns;
+        wait_ns = force ? RLM_NEVER : rlm_i_window_wait(window, &view, n, amount);
+        believed_ns = rlm_i_load_seq_cst(&window->behind) - 1 + window->span_ns;
+        if (view.late && !force && believed_ns > view.at_ns && believed_ns - view.at_ns < wait_ns)
+            wait_ns = believed_ns - view.at_ns;
         if (rlm_i_load_seq_cst(&window->word) == view.seen) return wait_ns;
     }
 }
@@ -1654,7 +1756,7 @@ RLM_I_DEF void rlm_i_window_record(rlm_window *window, const rlm_i_step *step, u
     uint64_t index = step->seen >> window->bits, next = step->next >> window->bits, i;
     uint64_t total = step->seen & rlm_i_mask(window->bits);
     if (window->width_ns == 0) {
-        uint64_t at_ns = now_ns < window->epoch_ns ? 0 : now_ns - window->epoch_ns;
+        uint64_t at_ns = rlm_i_window_time(window, now_ns);
         if (next != index) rlm_i_install(&rlm_i_cell_at(window, index)->total, index, total, window->bits);
         rlm_i_raise(&rlm_i_cell_at(window, step->mark)->time, at_ns);
         rlm_i_raise(&window->oldest, step->oldest);
@@ -1696,7 +1798,7 @@ RLM_I_DEF int rlm_window_credit(rlm_window *window, uint64_t n, uint64_t mark) {
     uint64_t seen, next, mask;
     if (window == NULL) return RLM_E_NULL;
     if (n > RLM_AMOUNT_MAX) return RLM_E_COST;
-    if (n == 0) return RLM_OK;
+    if (n == 0 || mark >= (rlm_i_load_seq_cst(&window->word) >> window->bits) + (window->width_ns != 0)) return RLM_OK;
     word = &rlm_i_cell_at(window, mark)->credit;
     mask = rlm_i_mask(window->bits);
     seen = rlm_i_load_seq_cst(word);
@@ -1728,11 +1830,11 @@ RLM_I_DEF size_t rlm_window_bytes(const rlm_limit *limit) {
 }
 
 /* Splits a word between an index and an amount: a total of 256 times the amount if the index then
-   lasts a year of units of unit_ns, less if not; 0 if it would not last 30 days. */
+   lasts 16 years of units of unit_ns, less if not; 0 if it would not last one. */
 static uint32_t rlm_i_split(uint64_t amount, uint64_t unit_ns) {
-    uint64_t bits = rlm_i_bit_length(amount) + 8;
-    while (bits > rlm_i_bit_length(amount) + 2 && (UINT64_C(1) << (64 - bits)) < 365 * RLM_DAY_NS / unit_ns) bits--;
-    return (UINT64_C(1) << (64 - bits)) < 30 * RLM_DAY_NS / unit_ns ? 0 : (uint32_t)bits;
+    uint64_t bits = rlm_i_bit_length(amount) + 8, year = 365 * RLM_DAY_NS;
+    while (bits > rlm_i_bit_length(amount) + 2 && (UINT64_C(1) << (64 - bits)) < 16 * year / unit_ns) bits--;
+    return (UINT64_C(1) << (64 - bits)) < year / unit_ns ? 0 : (uint32_t)bits;
 }
 
 /* The head of an empty window. */
@@ -1858,10 +1960,12 @@ RLM_I_DEF uint64_t rlm_i_calendar_plan(rlm_calendar *calendar, uint64_t n, bool 
     uint64_t index = rlm_i_period_index(calendar, rlm_i_period(calendar, wall_ns, &end_ns)), bits = calendar->bits;
     uint64_t seen = rlm_i_load_seq_cst(&calendar->word), stored = seen >> bits, used = seen & rlm_i_mask(bits);
     if (n > amount && !force) return RLM_NEVER;
-    if (index < stored && rlm_i_set_back(&calendar->behind, now_ns, RLM_MINUTE_NS)) { /* keep what is used */
-        rlm_i_store_seq_cst(&calendar->behind, 0);
-        stored = index;
-    } else if (index >= stored && rlm_i_load_seq_cst(&calendar->behind) != 0) {
+    if (index + 1 < stored && rlm_i_set_back(&calendar->behind, now_ns, RLM_MINUTE_NS)) {
+        rlm_i_store_seq_cst(&calendar->behind, 0); /* set back by whole periods: this one, and as much used */
+        if (rlm_i_cas_seq_cst(&calendar->word, &seen, index << bits | used)) seen = index << bits | used;
+        stored = seen >> bits;
+        used = seen & rlm_i_mask(bits);
+    } else if (index + 1 >= stored && rlm_i_load_seq_cst(&calendar->behind) != 0) {
         rlm_i_store_seq_cst(&calendar->behind, 0);
     }
     if (index > stored) used = 0;
@@ -1928,7 +2032,8 @@ RLM_I_DEF int rlm_calendar_init(rlm_calendar *calendar, const rlm_limit *limit, 
     made.bits = rlm_i_split(limit->amount, limit->period_ns == RLM_MONTH ? 28 * RLM_DAY_NS : limit->period_ns);
     if (made.bits == 0) return RLM_E_SPAN;
     period = rlm_i_period(&made, rlm_i_wall(&made, now_ns), &end_ns);
-    made.first = period > 8 ? period - 8 : 0; /* a clock may go back a little */
+    made.first = rlm_i_mask(64 - made.bits) / 8; /* a clock may go back */
+    made.first = period > made.first ? period - made.first : 0;
     made.word = (period - made.first) << made.bits;
     *calendar = made;
     return RLM_OK;
@@ -2041,7 +2146,29 @@ RLM_I_DEF int rlm_limiter_init(rlm_limiter *limiter, const rlm_limit *limits, si
     for (i = 0; i < RLM_I_RECENT; i++) limiter->recent[i] = 0;
     limiter->epoch_ns = now_ns > UINT64_C(1) << 56 ? now_ns - (UINT64_C(1) << 56) : 0;
     limiter->count = count;
+    for (i = 0, limiter->guarded = 0; i < count; i++) limiter->guarded |= limits[i].kind == RLM_CALENDAR && limits[i].guard_ns != 0;
     return RLM_OK;
+}
+
+RLM_I_DEF uint64_t rlm_i_after_guards(rlm_limiter *limiter, const rlm_cost *cost, uint64_t wait_ns, uint64_t now_ns) {
+    rlm_i_amounts amounts;
+    size_t i;
+    int round;
+    rlm_i_amounts_of(&amounts, cost);
+    for (round = 0; round < RLM_LIMITS_MAX; round++) { /* one boundary may lie in another's guard */
+        uint64_t more_ns = 0;
+        if (wait_ns >= RLM_ON_RELEASE) return wait_ns;
+        for (i = 0; i < limiter->count; i++) {
+            rlm_i_entry *entry = &limiter->entry[i];
+            rlm_i_step step;
+            uint64_t this_ns = entry->kind != RLM_CALENDAR ? 0
+                : rlm_i_calendar_plan(&entry->as.calendar, amounts.of[entry->meter], false, now_ns + wait_ns, &step);
+            if (this_ns > more_ns) more_ns = this_ns;
+        }
+        if (more_ns == 0) break;
+        wait_ns = more_ns < RLM_ON_RELEASE ? wait_ns + more_ns : more_ns;
+    }
+    return wait_ns;
 }
 
 RLM_I_DEF void rlm_i_undo(rlm_limiter *limiter, size_t index, uint64_t n, uint64_t mark, uint64_t now_ns) {
@@ -2071,7 +2198,8 @@ RLM_I_DEF void rlm_i_count(rlm_limiter *limiter, uint64_t requests, uint64_t now
     seen = rlm_i_load_seq_cst(word);
     do {
         if (seen >> 32 > slot) return;
-        next = (seen >> 32 == slot ? seen : slot << 32) + requests;
+        next = seen >> 32 == slot ? seen & UINT32_MAX : 0;
+        next = slot << 32 | (next + requests < UINT32_MAX ? next + requests : UINT32_MAX);
     } while (!rlm_i_cas_seq_cst(word, &seen, next));
 }
 
@@ -2102,7 +2230,7 @@ RLM_I_DEF uint64_t rlm_check(rlm_limiter *limiter, const rlm_cost *cost, uint64_
         wait_ns = this_ns;
         if (binding != NULL) *binding = (int)i;
     }
-    return wait_ns;
+    return wait_ns != 0 && limiter->guarded != 0 ? rlm_i_after_guards(limiter, cost, wait_ns, now_ns) : wait_ns;
 }
 
 /* Ends a permit: debits first, as only they can fail; then credits and the connection. */
@@ -2403,12 +2531,14 @@ RLM_I_DEF uint64_t rlm_backoff_next(const rlm_backoff *plan, rlm_backoff_state *
 RLM_I_DEF int rlm_retry_budget_init(rlm_retry_budget *budget, uint32_t share_permille, uint64_t per_second,
                                     uint64_t burst, uint64_t now_ns) {
     rlm_limit limit = rlm_per_second(RLM_CUSTOM, per_second * 1000);
+    int status;
     if (budget == NULL) return RLM_E_NULL;
     if (share_permille > 1000 || per_second == 0 || per_second > 1000000) return RLM_E_AMOUNT;
-    if (burst == 0 || burst > 1000000000) return RLM_E_BURST;
+    if (burst == 0 || burst > 1000000) return RLM_E_BURST;
     limit.burst = burst * 1000;
-    budget->share_permille = share_permille;
-    return rlm_bucket_init(&budget->bucket, &limit, now_ns);
+    status = rlm_bucket_init(&budget->bucket, &limit, now_ns);
+    if (status == RLM_OK) budget->share_permille = share_permille;
+    return status;
 }
 
 #ifdef __cplusplus

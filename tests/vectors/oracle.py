@@ -68,6 +68,8 @@ class Single:
             return self.status(now)
         if name == "release":
             return {"result": OK if op["n"] <= self.used else "permit"}
+        if name in ("credit", "debit") and op["n"] > AMOUNT_MAX:
+            return {"result": "cost"}
         return {"result": OK}
 
     def do(self, op):
@@ -77,9 +79,9 @@ class Single:
             self.take(n, now, self.index)
         elif name == "reserve" and isinstance(answer["wait"], int) and answer["wait"] <= op["max_wait"]:
             self.take(n, now, self.index)
-        elif name == "credit":
+        elif name == "credit" and answer["result"] == OK:
             self.credit(n, now, op.get("of"))
-        elif name == "debit":
+        elif name == "debit" and answer["result"] == OK:
             self.debit(n, now)
         elif name == "release" and answer["result"] == OK:
             self.used -= n
@@ -124,12 +126,12 @@ class Bucket(Single):
 
     def credit(self, n, now, ref):
         if self.tat > now:
-            self.tat = max(self.tat - min(n, self.burst) * self.token, Fraction(now))
+            self.tat = max(self.tat - n * self.token, Fraction(now))
 
     def reconfigure(self, limit, now):
         debt, burst = self.debt(now), self.burst
         self.configure(limit)
-        self.tat = now + (debt + max(0, self.burst - burst)) * self.token
+        self.tat = now + max(0, debt + self.burst - burst) * self.token     # what is available stays, up to the burst
 
     def status(self, now):
         debt = self.debt(now)
@@ -308,21 +310,19 @@ class Calendar(Single):
         return POSITIVE if number < self.stored else boundary
 
     def take(self, n, now, ref):
-        self.roll(now)
-        self.count += n
+        self.debit(n, now)
         self.taken_in[ref] = self.stored
 
     def credit(self, n, now, ref):
-        self.roll(now)
         if self.taken_in.get(ref) == self.stored:
             self.count -= min(n, self.count)
 
     def debit(self, n, now):
-        self.roll(now)
-        self.count += n
+        if n > 0:                   # only what is taken begins a period
+            self.roll(now)
+            self.count += n
 
     def reconfigure(self, limit, now):
-        self.roll(now)
         self.amount = limit["amount"]
 
     def status(self, now):
@@ -546,7 +546,7 @@ def init_error(limit):
         return "rate"
     if kind == "bucket" and not 1 <= limit["burst"] <= AMOUNT_MAX:
         return "burst"
-    if guard > (0 if month else period):
+    if guard > (0 if month else period - (kind == "calendar")):
         return "guard"
     if kind == "bucket" and limit["burst"] * period > 2**62 * amount:       # the exact edge is the implementation's own
         return "span"

@@ -125,13 +125,13 @@ def test_bucket_is_a_level_that_fills(seed):
             level.level = level.at(now) - n
         elif dice < 8:
             model.do({"op": "credit", "n": n, "now": now})
-            level.level = min(Fraction(level.burst), level.at(now) + min(n, level.burst))
+            level.level = min(Fraction(level.burst), level.at(now) + n)
         elif dice < 9:
-            had, debt = level.at(now), level.burst - level.at(now)
+            had = level.at(now)
             limit = dict(limit, burst=rng.choice((1, 2, 5, 30)), amount=rng.randrange(1, 10 * limit["period_ns"] + 1))
             model.do({"op": "reconfigure", "limit": limit, "now": now})
             level.rate, level.burst = Fraction(limit["amount"], limit["period_ns"]), limit["burst"]
-            level.level = min(had, level.burst - debt)
+            level.level = min(had, Fraction(level.burst))
         report, exact = model.status(now), level.at(now)
         assert report["used"] + report["remaining"] == level.burst
         assert report["remaining"] <= exact < report["remaining"] + 1
