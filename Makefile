@@ -15,7 +15,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 demo: setup-demo build/batch ## 500 support tickets through a metered relay, the usual way and limited; INPUT=file for yours
-	@PYTHONPATH=tests $(PYTHON) examples/demo.py $(if $(INPUT),--input "$(INPUT)")
+	@PYTHONPATH=tests $(PYTHON) examples/demo.py $(if $(INPUT),"$(INPUT)")
 
 test: setup-test build/batch build/basic build/threads ## every test; the last line counts them
 	@PYTHONPATH=tests $(PYTHON) -m pytest -q tests

@@ -1,0 +1,64 @@
+"""Turns a column of a CSV file into the JSON lines that batch reads.
+
+    python3 examples/convert_csv.py IN.csv.gz --column text > requests.jsonl
+"""
+
+import argparse
+import csv
+import gzip
+import json
+import os
+import sys
+
+
+def rows(path):
+    """The rows of a CSV file as dictionaries; gzip if its name ends in .gz."""
+    opener = gzip.open if path.endswith(".gz") else open
+    with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+        yield from csv.DictReader(file)
+
+
+def requests(path, column, limit=None):
+    """A request for each row with text in the column, named by its row: row-1, row-2 ..."""
+    count = 0
+    for number, row in enumerate(rows(path), 1):
+        if column not in row:
+            raise SystemExit("%s: no column %r; there are %s" % (path, column, ", ".join(map(str, row))))
+        prompt = (row[column] or "").strip()
+        if not prompt:
+            continue
+        if count == limit:
+            return
+        count += 1
+        yield {"custom_id": "row-%d" % number, "prompt": prompt}
+
+
+def write(path, column, limit, file):
+    count = 0
+    for request in requests(path, column, limit):
+        file.write(json.dumps(request, ensure_ascii=False) + "\n")
+        count += 1
+    return count
+
+
+def main():
+    parser = argparse.ArgumentParser(description="CSV column to JSON lines for batch.")
+    parser.add_argument("csv", metavar="IN.csv[.gz]")
+    parser.add_argument("--column", default="text", help="default text")
+    parser.add_argument("--limit", type=int, metavar="N", help="the first N only")
+    args = parser.parse_args()
+    csv.field_size_limit(32 * 2 ** 20)
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+    try:
+        count = write(args.csv, args.column, args.limit, sys.stdout)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os._exit(1)
+    except (OSError, UnicodeDecodeError, csv.Error, EOFError) as error:
+        raise SystemExit("%s: %s" % (args.csv, error))
+    if count == 0:
+        raise SystemExit("%s: no rows with text" % args.csv)
+
+
+if __name__ == "__main__":
+    main()
