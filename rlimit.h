@@ -365,6 +365,7 @@ typedef struct rlm_clock {
     void *context;
 } rlm_clock;
 
+/* rlm_clock_now reads a clock, as fast as its function. */
 RLM_I_INLINE uint64_t rlm_clock_now(const rlm_clock *clock) { return clock->read(clock->context); }
 
 /* ---- Atomics --------------------------------------------------------------------------------- */
@@ -453,8 +454,10 @@ typedef struct rlm_i_step {
 /* GCRA: the state is the theoretical arrival time (TAT), the moment when the bucket will be full
    again. A cost of c is admitted if max(TAT, now) + c <= now + burst, and moves TAT to
    max(TAT, now) + c. Time is counted in ticks, of which a token has a whole number and a nanosecond
-   10 to 20: so a cost is exact, a burst is exact, and only the clock is rounded: down where it
-   admits, up where TAT starts from it.
+   at least 10: so a cost is exact, a burst is exact, and only the clock is rounded: down where it
+   admits, up where TAT starts from it. At a rate of k tokens in m ns, in lowest terms, with k up to
+   1024 (and a burst that refills within days), a nanosecond too is a whole number of ticks, and
+   nothing is rounded.
 
    The word is TAT << 2 | generation. Two sets of rate words take turns: rlm_bucket_reconfigure
    fills the idle one and changes generation and TAT in one compare-and-swap, so an operation that
@@ -469,7 +472,7 @@ typedef struct rlm_i_rate {
     rlm_word burst;         /* tokens */
     rlm_word burst_ticks;
     rlm_word lag;           /* where TAT starts after idling: the guard, and the rounding of now */
-    rlm_word inexact;       /* 1 if a nanosecond is not a whole number of ticks */
+    rlm_word since_max_ns;  /* by then every TAT has passed */
     rlm_word amount, period_ns, guard_ns;
     rlm_word reach;         /* how far ahead TAT may rightly be: burst and lag */
     rlm_word owed, owed_reach; /* a TAT up to owed may be this far ahead: it was put there by a debt */
@@ -513,12 +516,12 @@ RLM_I_DECL int rlm_bucket_debit(rlm_bucket *bucket, uint64_t n, uint64_t now_ns)
    reconfiguration. Returns RLM_OK or RLM_E_NULL. */
 RLM_I_DECL int rlm_bucket_status(rlm_bucket *bucket, rlm_usage *usage, uint64_t now_ns);
 
-#define RLM_I_TICKS_MAX (UINT64_C(1) << 61)       /* 3.6 years or more: the bucket is renewed */
-#define RLM_I_SINCE_MAX_NS ((UINT64_C(1) << 62) / 10) /* by then every TAT has passed */
-#define RLM_I_RETRY (UINT64_MAX - 2)              /* something changed underfoot: read it again */
+#define RLM_I_TICKS_MAX (UINT64_C(1) << 61)               /* 3 weeks or more: then epoch_ns is moved */
+#define RLM_I_END_NS (UINT64_MAX - (UINT64_C(1) << 62) / 10) /* later readings are refused */
+#define RLM_I_RETRY (UINT64_MAX - 2)                      /* something changed underfoot: read it again */
 
-/* Out of the hot path: a reading years after epoch_ns. Moves epoch_ns and returns RLM_I_RETRY, or 1 ns
-   if another thread is reconfiguring. */
+/* Out of the hot path: a reading long after epoch_ns. Moves epoch_ns and returns RLM_I_RETRY, or 1 ns
+   if another thread is reconfiguring, or RLM_NEVER at the end of time. */
 RLM_I_DECL RLM_I_COLD uint64_t rlm_i_bucket_renew(rlm_bucket *bucket, rlm_i_rate *rate, uint64_t now_ns);
 
 /* Out of the hot path: TAT is further ahead than a burst, or was. Returns 0 to go on, RLM_I_RETRY, or a
@@ -531,16 +534,20 @@ RLM_I_DECL RLM_I_COLD uint64_t rlm_i_add_frac(uint64_t ticks, uint64_t since_ns,
 /* A clock reading in ticks, rounded down. */
 RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_ticks(const rlm_i_rate *rate, uint64_t now_ns) {
     uint64_t epoch_ns = rlm_i_load_seq_cst(&rate->epoch_ns), since_ns = now_ns - epoch_ns, ticks;
-    uint64_t frac = rlm_i_load_seq_cst(&rate->ticks_per_ns_frac);
-    if (RLM_I_UNLIKELY(since_ns > RLM_I_SINCE_MAX_NS)) since_ns = now_ns < epoch_ns ? 0 : RLM_I_SINCE_MAX_NS;
+    uint64_t frac = rlm_i_load_seq_cst(&rate->ticks_per_ns_frac), max_ns = rlm_i_load_seq_cst(&rate->since_max_ns);
+    if (RLM_I_UNLIKELY(since_ns > max_ns)) since_ns = now_ns < epoch_ns ? 0 : max_ns;
     ticks = since_ns * rlm_i_load_seq_cst(&rate->ticks_per_ns);
     return RLM_I_UNLIKELY(frac != 0) ? rlm_i_add_frac(ticks, since_ns, frac) : ticks;
 }
 
+/* Out of the hot path: many ticks in nanoseconds, rounded up. */
+RLM_I_DECL RLM_I_COLD uint64_t rlm_i_long_ns(const rlm_i_rate *rate, uint64_t ticks);
+
 /* The time from now (in ticks) to a later tick, in nanoseconds, rounded up. */
 RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_ns_until(const rlm_i_rate *rate, uint64_t later, uint64_t now) {
-    return rlm_i_mul_high((later - 1 + rlm_i_load_seq_cst(&rate->inexact)) - now,
-                          rlm_i_load_seq_cst(&rate->ns_per_tick_frac)) + 1;
+    uint64_t less_1 = rlm_i_load_seq_cst(&rate->ticks_per_ns_frac) == 0;
+    if (RLM_I_UNLIKELY((later - now) >> 53 != 0)) return rlm_i_long_ns(rate, later - now);
+    return rlm_i_mul_high((later - less_1) - now, rlm_i_load_seq_cst(&rate->ns_per_tick_frac)) + 1;
 }
 
 /* Decides on n tokens: 0 and a step to take, or the wait. Grouped so that little is left to do once
@@ -552,6 +559,8 @@ RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_bucket_plan(rlm_bucket *bucket, uint64_t n
         uint64_t ticks = rlm_i_ticks(rate, now_ns), cost = n * rlm_i_load_seq_cst(&rate->token);
         uint64_t start = rlm_i_load_seq_cst(&rate->lag) + cost;
         uint64_t free_at = tat + cost - rlm_i_load_seq_cst(&rate->burst_ticks); /* may be negative */
+        step->word = &bucket->word;
+        step->seen = step->next = seen;
         if (RLM_I_UNLIKELY(n > rlm_i_load_seq_cst(&rate->burst))) {
             wait_ns = RLM_NEVER;
         } else if (RLM_I_UNLIKELY(ticks > RLM_I_TICKS_MAX)) {
@@ -562,9 +571,7 @@ RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_bucket_plan(rlm_bucket *bucket, uint64_t n
         } else if ((int64_t)free_at <= (int64_t)ticks) {
             uint64_t next = ticks + start;
             if (tat + cost > next) next = tat + cost;
-            step->word = &bucket->word;
-            step->seen = seen;
-            step->next = n != 0 ? next << 2 | (seen & 3) : seen;
+            if (n != 0) step->next = next << 2 | (seen & 3);
             return 0;
         } else {
             wait_ns = rlm_i_ns_until(rate, free_at, ticks);
@@ -1348,36 +1355,40 @@ RLM_I_DEF uint64_t rlm_tsc_now(const rlm_tsc *tsc) {
 
 /* -- token bucket -- */
 
-#define RLM_I_BACK_NS (UINT64_C(1) << 54) /* ticks begin 208 days before now, so that a clock may go back */
+/* Chooses ticks for a token of p/q ns: the smallest number of at least 10 a nanosecond that makes both
+   whole, if it is not too large to count with; else only the token is whole. Returns ticks a token. */
+static uint64_t rlm_i_token(uint64_t p, uint64_t q, uint64_t burst, uint64_t guard_ns) {
+    uint64_t ticks = q * ((9 + q) / q), token = p * ((9 + q) / q);
+    bool fits = q <= 1024 && rlm_i_mul_high(burst, token) == 0 && burst * token <= UINT64_C(1) << 58 &&
+                guard_ns <= (UINT64_C(1) << 58) / ticks;
+    return fits || q <= 19 ? token : rlm_i_scale_up(10, p, q);
+}
 
-/* Fills an idle rate. A token is p/q ns; a tick is chosen so that both a nanosecond and a token are
-   whole (q <= 19), or else only the token. */
+/* Fills an idle rate. */
 static int rlm_i_rate_set(rlm_i_rate *rate, const rlm_limit *limit, uint64_t now_ns) {
-    uint64_t divisor = rlm_i_gcd(limit->period_ns, limit->amount), remainder = 0, whole, frac, token, inverse;
-    uint64_t p = limit->period_ns / divisor, q = limit->amount / divisor, burst_ticks, lag;
-    token = q <= 19 ? p * ((9 + q) / q) : rlm_i_scale_up(10, p, q);
-    whole = token * q / p;
+    uint64_t divisor = rlm_i_gcd(limit->period_ns, limit->amount), p = limit->period_ns / divisor, q = limit->amount / divisor;
+    uint64_t token = rlm_i_token(p, q, limit->burst, limit->guard_ns), whole = token * q / p, remainder, frac, inverse, lag, back_ns;
+    bool inexact = token * q % p != 0;
+    if (rlm_i_mul_high(limit->burst, token) != 0 || limit->burst * token > UINT64_C(1) << 60) return RLM_E_SPAN;
     frac = rlm_i_divide(token * q % p, 0, p, &remainder);
-    inverse = rlm_i_divide(p, 0, token * q, &remainder) + 1;
-    if (remainder == 0) inverse--;
-    burst_ticks = limit->burst * token;
-    if (rlm_i_mul_high(limit->burst, token) != 0 || burst_ticks > (UINT64_C(1) << 60)) return RLM_E_SPAN;
-    if (now_ns > UINT64_MAX - RLM_I_SINCE_MAX_NS) now_ns = UINT64_MAX - RLM_I_SINCE_MAX_NS;
-    rlm_i_store_seq_cst(&rate->epoch_ns, now_ns > RLM_I_BACK_NS ? now_ns - RLM_I_BACK_NS : 0);
+    inverse = rlm_i_divide(p, 0, token * q, &remainder);
+    lag = limit->guard_ns * whole + rlm_i_mul_high(limit->guard_ns, frac);
+    if (inexact) lag += limit->guard_ns == 0 ? 1 : 2;
+    back_ns = (UINT64_C(1) << 58) / (whole + 1); /* half a year or so, that a clock may go back */
+    if (now_ns > RLM_I_END_NS) now_ns = RLM_I_END_NS;
+    rlm_i_store_seq_cst(&rate->epoch_ns, now_ns > back_ns ? now_ns - back_ns : 0);
+    rlm_i_store_seq_cst(&rate->since_max_ns, (UINT64_C(1) << 62) / (whole + 1));
     rlm_i_store_seq_cst(&rate->ticks_per_ns, whole);
     rlm_i_store_seq_cst(&rate->ticks_per_ns_frac, frac);
-    rlm_i_store_seq_cst(&rate->ns_per_tick_frac, inverse);
+    rlm_i_store_seq_cst(&rate->ns_per_tick_frac, inverse + (remainder != 0));
     rlm_i_store_seq_cst(&rate->token, token);
     rlm_i_store_seq_cst(&rate->burst, limit->burst);
-    rlm_i_store_seq_cst(&rate->burst_ticks, burst_ticks);
-    rlm_i_store_seq_cst(&rate->inexact, token * q % p != 0);
-    lag = limit->guard_ns * whole + rlm_i_mul_high(limit->guard_ns, frac);
-    if (token * q % p != 0) lag += limit->guard_ns == 0 ? 1 : 2;
+    rlm_i_store_seq_cst(&rate->burst_ticks, limit->burst * token);
     rlm_i_store_seq_cst(&rate->lag, lag);
     rlm_i_store_seq_cst(&rate->amount, limit->amount);
     rlm_i_store_seq_cst(&rate->period_ns, limit->period_ns);
     rlm_i_store_seq_cst(&rate->guard_ns, limit->guard_ns);
-    rlm_i_store_seq_cst(&rate->reach, burst_ticks + lag);
+    rlm_i_store_seq_cst(&rate->reach, limit->burst * token + lag);
     rlm_i_store_seq_cst(&rate->owed, 0);
     rlm_i_store_seq_cst(&rate->owed_reach, 0);
     rlm_i_store_seq_cst(&rate->behind, 0);
@@ -1393,6 +1404,13 @@ RLM_I_DEF int rlm_bucket_init(rlm_bucket *bucket, const rlm_limit *limit, uint64
     if ((status = rlm_i_rate_set(&made.rate[0], limit, now_ns)) != RLM_OK) return status;
     *bucket = made;
     return RLM_OK;
+}
+
+RLM_I_DEF uint64_t rlm_i_long_ns(const rlm_i_rate *rate, uint64_t ticks) {
+    uint64_t whole = rlm_i_load_seq_cst(&rate->ticks_per_ns);
+    if (whole == 0) return 1; /* read in the middle of a reconfiguration */
+    if (rlm_i_load_seq_cst(&rate->ticks_per_ns_frac) == 0) return (ticks - 1) / whole + 1;
+    return rlm_i_mul_high(ticks, rlm_i_load_seq_cst(&rate->ns_per_tick_frac)) + 1;
 }
 
 RLM_I_DEF uint64_t rlm_i_add_frac(uint64_t ticks, uint64_t since_ns, uint64_t frac) {
@@ -1430,7 +1448,7 @@ static uint64_t rlm_i_debt_under(const rlm_i_rate *from, const rlm_i_rate *to, u
     }
     debt += more;
     *reach += more;
-    return debt == 0 ? 0 : debt + rlm_i_load_seq_cst(&to->inexact);
+    return debt == 0 ? 0 : debt + (rlm_i_load_seq_cst(&to->ticks_per_ns_frac) != 0);
 }
 
 /* Puts limit in force, keeping the debt, or forgetting it where the clock it was counted on is gone. */
@@ -1464,7 +1482,7 @@ static rlm_limit rlm_i_limit_of(const rlm_i_rate *rate) {
 
 RLM_I_DEF uint64_t rlm_i_bucket_renew(rlm_bucket *bucket, rlm_i_rate *rate, uint64_t now_ns) {
     rlm_limit same = rlm_i_limit_of(rate);
-    if (now_ns > UINT64_MAX - RLM_I_SINCE_MAX_NS) return 1; /* the end of time */
+    if (now_ns > RLM_I_END_NS) return RLM_NEVER;
     return rlm_i_bucket_change(bucket, &same, false, now_ns) == RLM_OK ? RLM_I_RETRY : 1;
 }
 
@@ -1699,6 +1717,11 @@ static void rlm_i_restamp(rlm_window *window, const rlm_i_view *view, uint64_t f
         rlm_i_store_seq_cst(&rlm_i_cell_at(window, i)->total, i << window->bits | base);
 }
 
+/* How long a clock must have been behind to be believed: a thread may be late by as much as a second. */
+static uint64_t rlm_i_believe_ns(const rlm_window *window) {
+    return window->span_ns > RLM_SECOND_NS ? window->span_ns : RLM_SECOND_NS;
+}
+
 /* Notes that the clock may have been set back, or has come good, or makes the best of it: then the
    window is to be looked at again. */
 static bool rlm_i_window_behind(rlm_window *window, const rlm_i_view *view) {
@@ -1708,7 +1731,7 @@ static bool rlm_i_window_behind(rlm_window *window, const rlm_i_view *view) {
         return false;
     }
     if (first == 0 || view->at_ns + 1 < first) rlm_i_store_seq_cst(&window->total_then, view->total);
-    if (!rlm_i_set_back(&window->behind, view->at_ns, window->span_ns)) return false;
+    if (!rlm_i_set_back(&window->behind, view->at_ns, rlm_i_believe_ns(window))) return false;
     rlm_i_restamp(window, view, first - 1);
     rlm_i_store_seq_cst(&window->behind, 0);
     return true;
@@ -1744,7 +1767,7 @@ RLM_I_DEF uint64_t rlm_i_window_plan(rlm_window *window, uint64_t n, bool force,
             return 0;
         }
         wait_ns = force ? RLM_NEVER : rlm_i_window_wait(window, &view, n, amount);
-        believed_ns = rlm_i_load_seq_cst(&window->behind) - 1 + window->span_ns;
+        believed_ns = rlm_i_load_seq_cst(&window->behind) - 1 + rlm_i_believe_ns(window);
         if (view.late && !force && believed_ns > view.at_ns && believed_ns - view.at_ns < wait_ns)
             wait_ns = believed_ns - view.at_ns;
         if (rlm_i_load_seq_cst(&window->word) == view.seen) return wait_ns;
@@ -2123,6 +2146,7 @@ RLM_I_DEF int rlm_limiter_init(rlm_limiter *limiter, const rlm_limit *limits, si
     if (count == 0 || count > RLM_LIMITS_MAX) return RLM_E_LIMITS;
     for (i = 0; i < count; i++) { /* first looks only, so that an error changes nothing */
         rlm_i_trial trial;
+        if (limits[i].kind == RLM_WINDOW && RLM_WINDOW_CELLS == 0) return RLM_E_CELLS | (int)(i + 1) << 8;
         if (limits[i].kind == RLM_WINDOW) words += rlm_window_bytes(&limits[i]) / sizeof(uint64_t);
         status = rlm_i_try_limit(&trial, &limits[i], now_ns);
         if (status == RLM_OK && words > sizeof limiter->memory / sizeof(uint64_t)) status = RLM_E_CELLS;
@@ -2138,6 +2162,7 @@ RLM_I_DEF int rlm_limiter_init(rlm_limiter *limiter, const rlm_limit *limits, si
         case RLM_CONCURRENCY: (void)rlm_concurrency_init(&entry->as.concurrency, &limits[i]); break;
         case RLM_CALENDAR: (void)rlm_calendar_init(&entry->as.calendar, &limits[i], now_ns); break;
         default:
+            if (RLM_WINDOW_CELLS == 0) break;
             bytes = rlm_window_bytes(&limits[i]);
             (void)rlm_window_init(rlm_i_window(limiter, entry), bytes, &limits[i], now_ns);
             words += bytes / sizeof(uint64_t);
@@ -2372,6 +2397,18 @@ RLM_I_DEF int rlm_queue_init(rlm_queue *queue, size_t bytes, size_t capacity, ui
     return RLM_OK;
 }
 
+/* Whoever came by a reading of the future came now: or a clock that ran ahead for a moment would keep
+   a waiter behind all others. Each list is in order of since_ns, so only its end is looked at. */
+static void rlm_i_queue_rejuvenate(rlm_queue *queue, uint64_t now_ns) {
+    uint32_t priority, index;
+    for (priority = 0; priority < RLM_I_PRIORITIES; priority++) {
+        for (index = queue->last[priority]; index != RLM_I_NOBODY; index = rlm_i_waiter_at(queue, index)->previous) {
+            if (rlm_i_waiter_at(queue, index)->since_ns <= now_ns) break;
+            rlm_i_waiter_at(queue, index)->since_ns = now_ns;
+        }
+    }
+}
+
 RLM_I_DEF int rlm_queue_push(rlm_queue *queue, uint64_t data, uint32_t priority, uint64_t deadline_ns,
                              uint64_t now_ns, uint64_t *handle) {
     rlm_i_waiter *waiter;
@@ -2379,6 +2416,7 @@ RLM_I_DEF int rlm_queue_push(rlm_queue *queue, uint64_t data, uint32_t priority,
     if (queue == NULL || handle == NULL) return RLM_E_NULL;
     if (priority >= RLM_I_PRIORITIES) return RLM_E_PRIORITY;
     if (queue->count == queue->capacity) return RLM_E_FULL;
+    rlm_i_queue_rejuvenate(queue, now_ns);
     index = queue->free;
     waiter = rlm_i_waiter_at(queue, index);
     queue->free = waiter->next;
@@ -2393,8 +2431,7 @@ RLM_I_DEF int rlm_queue_push(rlm_queue *queue, uint64_t data, uint32_t priority,
     waiter->next = RLM_I_NOBODY;
     if (last == RLM_I_NOBODY) {
         queue->first[priority] = index;
-    } else { /* a stale clock does not overtake */
-        if (rlm_i_waiter_at(queue, last)->since_ns > now_ns) waiter->since_ns = rlm_i_waiter_at(queue, last)->since_ns;
+    } else {
         rlm_i_waiter_at(queue, last)->next = index;
     }
     queue->last[priority] = index;
@@ -2503,7 +2540,8 @@ RLM_I_DEF uint64_t rlm_backoff_next(const rlm_backoff *plan, rlm_backoff_state *
         return RLM_NEVER;
     if (state->attempts >= plan->attempts_max) return RLM_NEVER;
     base = plan->base_class_ns[error_class] != 0 ? plan->base_class_ns[error_class] : plan->base_ns;
-    for (delay = base, i = 0; i < state->attempts && delay < plan->cap_ns; i++) delay = delay * plan->factor_permille / 1000;
+    for (delay = base, i = 0; i < state->attempts && delay < plan->cap_ns; i++)
+        delay = rlm_i_mul_high(delay, plan->factor_permille) != 0 ? plan->cap_ns : delay * plan->factor_permille / 1000;
     if (delay > plan->cap_ns) delay = plan->cap_ns;
     switch (plan->jitter) {
     case RLM_JITTER_FRACTION:

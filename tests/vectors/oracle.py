@@ -31,7 +31,6 @@ READINGS = {
     "stale_forward": "window: a clock that runs behind is taken as the latest clock seen",
     "empty_gone": "window: an operation credited down to nothing no longer holds up reset_ns",
     "zero_counts": "limiter: an all-zero cost asks a concurrency limit for one permit, not none",
-    "since_literal": "queue: the arrival of a new waiter is only compared with the waiter pushed just before it",
 }
 
 
@@ -367,7 +366,15 @@ class Limiter:
     def check(self, cost, now):
         waits = [member.wait(n, now) for member, n in zip(self.members, self.amounts(cost))]
         longest = max(waits, key=rank)
-        return {"wait": longest, "binding": -1 if longest == 0 else waits.index(longest)}
+        binding = -1 if longest == 0 else waits.index(longest)
+        while isinstance(longest, int) and longest > 0:         # a wait may end in the guard of a calendar
+            more = [member.wait(n, now + longest) for limit, member, n in zip(self.limits, self.members, self.amounts(cost))
+                    if limit["kind"] == "calendar"]
+            more = max(more, key=rank, default=0)
+            if more == 0:
+                break
+            longest = longest + more if isinstance(more, int) else more
+        return {"wait": longest, "binding": binding}
 
     def ask(self, op):
         name, now = op["op"], op["now"]
@@ -412,7 +419,6 @@ class Queue:
         self.ageing = config["ageing_ns"]
         self.reading = reading
         self.waiters = []           # in the order of pushing: (id, priority, deadline, since)
-        self.pushed = {}            # priority -> the waiter pushed last
 
     def find(self, name):
         return next((waiter for waiter in self.waiters if waiter[0] == name), None)
@@ -451,13 +457,9 @@ class Queue:
         answer = self.ask(op)
         name = op["op"]
         if name == "push" and answer["result"] == OK:
-            priority, since = op["priority"], op["now"]
-            line = [waiter for waiter in self.waiters if waiter[1] == priority]
-            if line and ("since_literal" not in self.reading or line[-1] is self.pushed[priority]):
-                since = max(since, line[-1][3])
-            waiter = (op["id"], priority, op["deadline"], since)
-            self.waiters.append(waiter)
-            self.pushed[priority] = waiter
+            now = op["now"]         # who came by a later clock came now
+            self.waiters = [waiter[:3] + (min(waiter[3], now),) for waiter in self.waiters]
+            self.waiters.append((op["id"], op["priority"], op["deadline"], now))
         elif name == "remove" and answer["result"] == OK:
             self.waiters.remove(self.find(op["id"]))
         elif name == "expire" and answer["id"] is not None:
