@@ -70,13 +70,14 @@ ANSWERS   uint64_t wait_ns      0 admitted; RLM_NEVER impossible as asked; RLM_O
           int status            RLM_OK, or an error that rlm_strerror explains. An error changes
                                 nothing.
 
-PROMISES  B = burst, r = rate, w = any span of the time that callers pass:
+PROMISES  B = burst, r = rate, w = any span of time, as the callers' readings tell it:
           - bucket: admitted in w <= B + r*w + what was given back in w, in exact arithmetic
           - window: admitted in any period_ns <= amount; calendar: in any period <= amount
-          - a `now` that is stale, frozen or set back never adds a token; one that jumps ahead adds
-            at most one burst; a clock set back delays a bucket by at most one burst's refill (or
-            its debt, or a second), a window by two periods, a calendar by its period
           - debt (settling above the estimate) is never lost; credit never lifts above capacity
+          - a `now` that is stale or frozen never adds a token; one that jumps ahead adds at most one
+            burst, window or period. A clock that was set back is believed when it has stayed behind,
+            without one good reading, for a burst's refill (or debt) or a window, at least a second;
+            a calendar's, when it is behind by whole periods for a minute. Till then all wait.
 
 OPTIONS   Define before including; those marked * alike in every file of a program.
           RLM_IMPLEMENTATION    compile the functions that are not inline here
@@ -261,7 +262,8 @@ typedef uint64_t rlm_word __attribute__((aligned(8)));
 typedef uint64_t rlm_word;
 #endif
 
-/* rlm_strerror returns what a status means, naming the field at fault and its range. Never null. */
+/* rlm_strerror returns what a status means, with or without an index in it, naming the field at fault
+   and its range. Never null. */
 RLM_I_DECL const char *rlm_strerror(int status);
 
 /* rlm_status_limit returns the index of the limit that rlm_limiter_init refused, or -1. */
@@ -324,15 +326,16 @@ RLM_I_INLINE rlm_limit rlm_calendar_month(uint32_t meter, uint64_t amount, int32
 /* ---- Clocks ---------------------------------------------------------------------------------- */
 
 /* Every operation takes now_ns, nanoseconds of one clock that need not start at 0. Any clock will
-   do; readings may be stale or out of order between threads. Buckets refuse readings above
-   2^64 - 2^59 (566 years). */
+   do; readings may be stale or out of order between threads. Buckets answer RLM_NEVER to readings
+   above 2^64 - 2^59 (566 years). */
 
 #ifndef RLM_NO_CLOCK
 /* rlm_now returns nanoseconds of the system's monotonic clock, counting time spent suspended where
    the system can (CLOCK_BOOTTIME, QueryInterruptTime ...). Wait-free, about 20 ns. */
 RLM_I_DECL uint64_t rlm_now(void);
 
-/* rlm_now_coarse is rlm_now with a resolution of 1 to 16 ms, and several times faster. */
+/* rlm_now_coarse is several times faster, with a resolution of 1 to 16 ms. On Linux it does not count
+   time spent suspended: do not mix it with rlm_now. */
 RLM_I_DECL uint64_t rlm_now_coarse(void);
 
 /* rlm_wall returns nanoseconds since 1970 UTC, of the wall clock: for wall_offset_ns only. */
@@ -479,7 +482,7 @@ typedef struct rlm_i_rate {
     rlm_word behind;        /* see rlm_i_set_back; in ns */
 } rlm_i_rate;
 
-/* Zeroed is not initialised: call rlm_bucket_init. 320 bytes. */
+/* Zeroed is not initialised: call rlm_bucket_init. */
 typedef struct rlm_bucket {
     rlm_word word;
     uint64_t pad[7]; /* the rates stay in every core's cache while the word moves */
@@ -488,8 +491,8 @@ typedef struct rlm_bucket {
 } rlm_bucket;
 
 /* rlm_bucket_init makes a full bucket of limit (kind RLM_BUCKET; the meter is not used). Not for a
-   bucket in use. Returns RLM_OK, or RLM_E_NULL, _KIND, _METER, _AMOUNT, _PERIOD, _RATE, _BURST, _SPAN (the burst
-   takes more than 1.8 years to refill), _GUARD. */
+   bucket in use. Returns RLM_OK, or RLM_E_NULL, _KIND, _METER, _AMOUNT, _PERIOD, _RATE, _BURST,
+   _SPAN (the burst takes years to refill), _GUARD. */
 RLM_I_DECL int rlm_bucket_init(rlm_bucket *bucket, const rlm_limit *limit, uint64_t now_ns);
 
 /* rlm_bucket_reconfigure changes rate, burst and guard while in use. What is available stays, up to the
@@ -499,7 +502,8 @@ RLM_I_DECL int rlm_bucket_init(rlm_bucket *bucket, const rlm_limit *limit, uint6
 RLM_I_DECL int rlm_bucket_reconfigure(rlm_bucket *bucket, const rlm_limit *limit, uint64_t now_ns);
 
 /* rlm_bucket_reserve takes n tokens now to be used after the answer in ns, if that is at most
-   max_wait_ns: a place in line. An answer above max_wait_ns, or RLM_NEVER, took nothing.
+   max_wait_ns: a place in line. An answer above max_wait_ns, or RLM_NEVER, took nothing. Places are
+   rounded up, so two may be closer by a nanosecond.
    rlm_bucket_credit gives a place back. Lock-free. */
 RLM_I_DECL uint64_t rlm_bucket_reserve(rlm_bucket *bucket, uint64_t n, uint64_t max_wait_ns, uint64_t now_ns);
 
@@ -582,8 +586,8 @@ RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_bucket_plan(rlm_bucket *bucket, uint64_t n
 }
 
 /* rlm_bucket_take takes n tokens (0 to the burst). Returns 0 if it did; RLM_NEVER for n above the
-   burst; otherwise the ns after which it would have, if nobody else came: exact for rates of k
-   tokens in m ns with k <= 19 in lowest terms, at most 1 ns too long for others. n = 0 takes
+   burst; otherwise the ns after which it would have, if nobody else came: exact where nothing is
+   rounded (see above), at most 1 ns too long at other rates. n = 0 takes
    nothing and tells how long the debt lasts. Lock-free; never blocks. bucket must not be null. */
 RLM_I_INLINE RLM_I_HOT uint64_t rlm_bucket_take(rlm_bucket *bucket, uint64_t n, uint64_t now_ns) {
     rlm_i_step step;
@@ -646,7 +650,8 @@ RLM_I_DECL int rlm_window_init(rlm_window *window, size_t bytes, const rlm_limit
 
 /* rlm_window_reconfigure changes the amount while in use; what the window holds stays. Wait-free.
    Returns RLM_OK, RLM_E_NULL, _KIND, _AMOUNT, _PERIOD (period and guard must be as before), or
-   RLM_E_CAPACITY (exact: more than cells - 2; slotted: more than twice the first amount). */
+   RLM_E_CAPACITY (exact: more than cells - 2; slotted: more than it can count, at least twice the
+   first amount), or what rlm_window_init returns for the field. */
 RLM_I_DECL int rlm_window_reconfigure(rlm_window *window, const rlm_limit *limit);
 
 /* rlm_window_take takes n; *mark (may be null) then names the operation for rlm_window_credit.
@@ -664,7 +669,8 @@ RLM_I_DECL uint64_t rlm_window_peek(rlm_window *window, uint64_t n, uint64_t now
 RLM_I_DECL int rlm_window_credit(rlm_window *window, uint64_t n, uint64_t mark);
 
 /* rlm_window_debit adds n whether there is room or not. Lock-free. Returns RLM_OK, RLM_E_NULL, or
-   RLM_E_COST if n is above 2^40 or the window would hold more than twice its first amount. */
+   RLM_E_COST if n is above 2^40 or the window cannot count that much (twice its first amount it
+   can, and mostly 200 times). */
 RLM_I_DECL int rlm_window_debit(rlm_window *window, uint64_t n, uint64_t now_ns);
 
 /* rlm_window_status tells limit, used, remaining and reset. Returns RLM_OK or RLM_E_NULL. */
@@ -753,7 +759,8 @@ RLM_I_DECL int rlm_calendar_init(rlm_calendar *calendar, const rlm_limit *limit,
 
 /* rlm_calendar_reconfigure changes the amount while in use; what is used stays. Wait-free. Returns
    RLM_OK, RLM_E_NULL, _KIND, _AMOUNT, _PERIOD (period, guard and zone must be as before), or
-   RLM_E_CAPACITY (more than twice the first amount). */
+   RLM_E_CAPACITY (more than it can count, at least twice the first amount), or what
+   rlm_calendar_init returns for the field. */
 RLM_I_DECL int rlm_calendar_reconfigure(rlm_calendar *calendar, const rlm_limit *limit);
 
 /* rlm_calendar_sync corrects the offset of the wall clock: call it after the wall clock was set, or
@@ -772,7 +779,7 @@ RLM_I_DECL uint64_t rlm_calendar_peek(rlm_calendar *calendar, uint64_t n, uint64
 RLM_I_DECL int rlm_calendar_credit(rlm_calendar *calendar, uint64_t n, uint64_t mark);
 
 /* rlm_calendar_debit adds n whether it fits or not. Lock-free. Returns RLM_OK, RLM_E_NULL, or
-   RLM_E_COST if n is above 2^40 or the total above twice the first amount. */
+   RLM_E_COST if n is above 2^40 or the total more than can be counted (as for a window). */
 RLM_I_DECL int rlm_calendar_debit(rlm_calendar *calendar, uint64_t n, uint64_t now_ns);
 
 /* rlm_calendar_save tells what to keep over a restart, rlm_calendar_restore brings it back: used of
@@ -958,6 +965,8 @@ RLM_I_INLINE uint64_t rlm_acquire(rlm_limiter *limiter, const rlm_cost *cost, ui
    for the wait, and pops it when it is admitted. As only the head is ever tried, a large request
    keeps its place. Push, pop and cancel are O(log n) for waiters with a deadline, else O(1).
 
+   A queue of those who sleep until a deadline is a timer queue: rlm_queue_expire wakes them in order.
+
    Order: FIFO within a priority. Each step of priority is worth ageing_ns of waiting, so a waiter
    is passed only by those of higher priority who come within ageing_ns (times the steps) after it,
    and nothing starves. */
@@ -966,6 +975,7 @@ enum { RLM_CRITICAL, RLM_HIGH, RLM_NORMAL, RLM_LOW, RLM_I_PRIORITIES };
 
 #define RLM_QUEUE_DEFAULT 10000            /* waiters, if you have no better number */
 #define RLM_AGEING_DEFAULT (30 * RLM_SECOND_NS)
+#define RLM_STRICT (UINT64_C(1) << 60)     /* an ageing that never is: the lower wait for the higher */
 #define RLM_NO_DEADLINE UINT64_MAX
 
 typedef struct rlm_i_waiter {
@@ -991,8 +1001,9 @@ typedef struct rlm_queue {
 RLM_I_DECL size_t rlm_queue_bytes(size_t capacity);
 
 /* rlm_queue_init makes an empty queue in bytes of memory at queue (aligned to 8). ageing_ns: what a
-   step of priority is worth, 0 (FIFO; priority decides between equal now_ns) to 2^60. Returns RLM_OK, RLM_E_NULL, or RLM_E_MEMORY
-   if bytes is less than rlm_queue_bytes(capacity) or capacity out of range. */
+   step of priority is worth, 0 (FIFO; priority decides between equal now_ns) to RLM_STRICT. Returns
+   RLM_OK, RLM_E_NULL, or RLM_E_MEMORY if bytes is less than rlm_queue_bytes(capacity), or capacity or
+   ageing_ns out of range. */
 RLM_I_DECL int rlm_queue_init(rlm_queue *queue, size_t bytes, size_t capacity, uint64_t ageing_ns);
 
 /* rlm_queue_push adds a waiter that stands for data, whatever that is to the caller. deadline_ns is
@@ -2388,7 +2399,7 @@ RLM_I_DEF size_t rlm_queue_bytes(size_t capacity) {
 RLM_I_DEF int rlm_queue_init(rlm_queue *queue, size_t bytes, size_t capacity, uint64_t ageing_ns) {
     uint32_t i;
     if (queue == NULL) return RLM_E_NULL;
-    if (rlm_queue_bytes(capacity) == 0 || bytes < rlm_queue_bytes(capacity) || ageing_ns > UINT64_C(1) << 60) return RLM_E_MEMORY;
+    if (rlm_queue_bytes(capacity) == 0 || bytes < rlm_queue_bytes(capacity) || ageing_ns > RLM_STRICT) return RLM_E_MEMORY;
     rlm_i_clear(queue, rlm_queue_bytes(capacity));
     queue->ageing_ns = ageing_ns;
     queue->capacity = (uint32_t)capacity;
