@@ -526,7 +526,7 @@ RLM_I_DECL int rlm_bucket_status(rlm_bucket *bucket, rlm_usage *usage, uint64_t 
 
 /* Out of the hot path: a reading long after epoch_ns. Moves epoch_ns and returns RLM_I_RETRY, or 1 ns
    if another thread is reconfiguring, or RLM_NEVER at the end of time. */
-RLM_I_DECL RLM_I_COLD uint64_t rlm_i_bucket_renew(rlm_bucket *bucket, rlm_i_rate *rate, uint64_t now_ns);
+RLM_I_DECL RLM_I_COLD uint64_t rlm_i_bucket_renew(rlm_bucket *bucket, uint64_t now_ns);
 
 /* Out of the hot path: TAT is further ahead than a burst, or was. Returns 0 to go on, RLM_I_RETRY, or a
    wait. */
@@ -568,7 +568,7 @@ RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_bucket_plan(rlm_bucket *bucket, uint64_t n
         if (RLM_I_UNLIKELY(n > rlm_i_load_seq_cst(&rate->burst))) {
             wait_ns = RLM_NEVER;
         } else if (RLM_I_UNLIKELY(ticks > RLM_I_TICKS_MAX)) {
-            wait_ns = rlm_i_bucket_renew(bucket, rate, now_ns);
+            wait_ns = rlm_i_bucket_renew(bucket, now_ns);
         } else if (RLM_I_UNLIKELY(tat > ticks + rlm_i_load_seq_cst(&rate->reach) ||
                                   rlm_i_load_seq_cst(&rate->behind) != 0) &&
                    (wait_ns = rlm_i_bucket_behind(bucket, rate, seen, now_ns)) != 0) {
@@ -1462,16 +1462,27 @@ static uint64_t rlm_i_debt_under(const rlm_i_rate *from, const rlm_i_rate *to, u
     return debt == 0 ? 0 : debt + (rlm_i_load_seq_cst(&to->ticks_per_ns_frac) != 0);
 }
 
-/* Puts limit in force, keeping the debt, or forgetting it where the clock it was counted on is gone. */
-static int rlm_i_bucket_change(rlm_bucket *bucket, const rlm_limit *limit, bool forget, uint64_t now_ns) {
+static rlm_limit rlm_i_limit_of(const rlm_i_rate *rate) {
+    rlm_limit limit = rlm_per(RLM_CUSTOM, rlm_i_load_seq_cst(&rate->amount), rlm_i_load_seq_cst(&rate->period_ns));
+    limit.burst = rlm_i_load_seq_cst(&rate->burst);
+    limit.guard_ns = rlm_i_load_seq_cst(&rate->guard_ns);
+    return limit;
+}
+
+/* Begins a new generation, with limit, or with the limit in force if that is null. The debt is kept;
+   or, if forget points to a word, all is forgotten, but only if that is the word still. */
+static int rlm_i_bucket_change(rlm_bucket *bucket, const rlm_limit *limit, const uint64_t *forget, uint64_t now_ns) {
     uint64_t seen, debt, reach = 0, ticks, unclaimed = 0;
     int status;
     if (!rlm_i_cas_seq_cst(&bucket->claim, &unclaimed, 1)) return RLM_E_BUSY;
     seen = rlm_i_load_seq_cst(&bucket->word);
     do { /* only we change the generation, so the idle rate stays ours */
         rlm_i_rate *from = &bucket->rate[seen & 1], *to = &bucket->rate[(seen + 1) & 1];
-        if ((status = rlm_i_rate_set(to, limit, now_ns)) != RLM_OK) break;
-        debt = forget ? 0 : rlm_i_debt_under(from, to, seen >> 2, now_ns, &reach);
+        rlm_limit same = rlm_i_limit_of(from);
+        status = RLM_OK;
+        if (forget != NULL && seen != *forget) break;
+        if ((status = rlm_i_rate_set(to, limit != NULL ? limit : &same, now_ns)) != RLM_OK) break;
+        debt = forget != NULL ? 0 : rlm_i_debt_under(from, to, seen >> 2, now_ns, &reach);
         ticks = rlm_i_ticks(to, now_ns);
         if (debt == UINT64_MAX) {
             status = RLM_E_SPAN;
@@ -1484,17 +1495,9 @@ static int rlm_i_bucket_change(rlm_bucket *bucket, const rlm_limit *limit, bool 
     return status;
 }
 
-static rlm_limit rlm_i_limit_of(const rlm_i_rate *rate) {
-    rlm_limit limit = rlm_per(RLM_CUSTOM, rlm_i_load_seq_cst(&rate->amount), rlm_i_load_seq_cst(&rate->period_ns));
-    limit.burst = rlm_i_load_seq_cst(&rate->burst);
-    limit.guard_ns = rlm_i_load_seq_cst(&rate->guard_ns);
-    return limit;
-}
-
-RLM_I_DEF uint64_t rlm_i_bucket_renew(rlm_bucket *bucket, rlm_i_rate *rate, uint64_t now_ns) {
-    rlm_limit same = rlm_i_limit_of(rate);
+RLM_I_DEF uint64_t rlm_i_bucket_renew(rlm_bucket *bucket, uint64_t now_ns) {
     if (now_ns > RLM_I_END_NS) return RLM_NEVER;
-    return rlm_i_bucket_change(bucket, &same, false, now_ns) == RLM_OK ? RLM_I_RETRY : 1;
+    return rlm_i_bucket_change(bucket, NULL, NULL, now_ns) == RLM_OK ? RLM_I_RETRY : 1;
 }
 
 RLM_I_DEF uint64_t rlm_i_bucket_behind(rlm_bucket *bucket, rlm_i_rate *rate, uint64_t seen, uint64_t now_ns) {
@@ -1509,10 +1512,7 @@ RLM_I_DEF uint64_t rlm_i_bucket_behind(rlm_bucket *bucket, rlm_i_rate *rate, uin
     if (first_ns == UINT64_MAX) return 0; /* a good reading, here or elsewhere */
     if (!set_back) return first_ns + reach_ns > now_ns ? first_ns + reach_ns - now_ns : RLM_I_RETRY;
     rlm_i_store_seq_cst(&rate->behind, 0); /* go on as if it had been empty then */
-    if (before) {
-        rlm_limit same = rlm_i_limit_of(rate);
-        return rlm_i_bucket_change(bucket, &same, true, now_ns) == RLM_OK ? RLM_I_RETRY : 1;
-    }
+    if (before) return rlm_i_bucket_change(bucket, NULL, &seen, now_ns) == RLM_OK ? RLM_I_RETRY : 1;
     (void)rlm_i_cas_seq_cst(&bucket->word, &seen, (rlm_i_ticks(rate, first_ns) + reach) << 2 | (seen & 3));
     return RLM_I_RETRY;
 }
@@ -1521,15 +1521,14 @@ RLM_I_DEF int rlm_bucket_reconfigure(rlm_bucket *bucket, const rlm_limit *limit,
     int status;
     if (bucket == NULL || limit == NULL) return RLM_E_NULL;
     if ((status = rlm_i_check(limit, RLM_BUCKET)) != RLM_OK) return status;
-    return rlm_i_bucket_change(bucket, limit, false, now_ns);
+    return rlm_i_bucket_change(bucket, limit, NULL, now_ns);
 }
 
 /* The word of a bucket, renewed if it has to be. */
 static uint64_t rlm_i_bucket_word(rlm_bucket *bucket, uint64_t now_ns) {
     uint64_t seen = rlm_i_load_seq_cst(&bucket->word);
-    rlm_i_rate *rate = &bucket->rate[seen & 1];
-    if (rlm_i_ticks(rate, now_ns) <= RLM_I_TICKS_MAX) return seen;
-    (void)rlm_i_bucket_renew(bucket, rate, now_ns);
+    if (rlm_i_ticks(&bucket->rate[seen & 1], now_ns) <= RLM_I_TICKS_MAX) return seen;
+    (void)rlm_i_bucket_renew(bucket, now_ns);
     return rlm_i_load_seq_cst(&bucket->word);
 }
 
@@ -1558,14 +1557,13 @@ RLM_I_DEF int rlm_bucket_credit(rlm_bucket *bucket, uint64_t n, uint64_t now_ns)
     if (bucket == NULL) return RLM_E_NULL;
     if (n > RLM_AMOUNT_MAX) return RLM_E_COST;
     do { /* equal words are exchanged too: only then the rate read was the right one */
+        uint64_t ticks, token, back;
         seen = rlm_i_bucket_word(bucket, now_ns);
+        ticks = rlm_i_ticks(&bucket->rate[seen & 1], now_ns);
+        token = rlm_i_load_seq_cst(&bucket->rate[seen & 1].token);
+        back = rlm_i_mul_high(n, token) != 0 ? UINT64_MAX : n * token;
         next = seen >> 2;
-        {
-            rlm_i_rate *rate = &bucket->rate[seen & 1];
-            uint64_t ticks = rlm_i_ticks(rate, now_ns), token = rlm_i_load_seq_cst(&rate->token);
-            uint64_t back = rlm_i_mul_high(n, token) != 0 ? UINT64_MAX : n * token;
-            if (next > ticks) next = next - ticks > back ? next - back : ticks;
-        }
+        if (next > ticks) next = next - ticks > back ? next - back : ticks;
     } while (!rlm_i_cas_seq_cst(&bucket->word, &seen, next << 2 | (seen & 3)));
     return RLM_OK;
 }

@@ -117,6 +117,11 @@ static uint64_t locked_take(void) { /* the same arithmetic, and a plain store */
     pthread_mutex_unlock(&mutex);
     return wait_ns;
 }
+static uint64_t bare_swap(void) { /* what the machine allows: no arithmetic at all */
+    uint64_t seen = rlm_i_load_seq_cst(&words[0].word), now_ns = rlm_now();
+    while (!rlm_i_cas_seq_cst(&words[0].word, &seen, now_ns)) {}
+    return seen;
+}
 static uint64_t free_take(void) { return rlm_bucket_take(&bucket, 1, rlm_now()); }
 
 static void *hammer(void *operation) {
@@ -140,6 +145,7 @@ static double two_threads(uint64_t (*take)(void)) {
     return 2.0 * OPERATIONS * 1e3 / (double)(rlm_now() - from_ns);
 }
 static double two_threads_free(void) { return two_threads(free_take); }
+static double two_threads_bare(void) { return two_threads(bare_swap); }
 static double two_threads_mutex(void) { return two_threads(locked_take); }
 
 /* -- the report -- */
@@ -195,6 +201,7 @@ int main(void) {
     report("limiter_4_acquire_settle", "ns", limiter_four, floor_seven_swaps);
     report("queue_push_pop_10000", "ns", queue_push_pop, floor_ring);
     report("two_threads_one_bucket", "M/s", two_threads_free, two_threads_mutex);
+    report("two_threads_bare_swap", "M/s", two_threads_bare, two_threads_mutex);
     report("clock_now", "ns", clock_now, floor_system_clock);
     report("clock_coarse", "ns", clock_coarse, floor_system_clock);
     if (rlm_tsc_init(&tsc) == RLM_OK) report("clock_tsc", "ns", clock_tsc, floor_system_clock);
