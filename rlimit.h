@@ -487,7 +487,8 @@ typedef struct rlm_bucket {
     rlm_word word;
     uint64_t pad[7]; /* the rates stay in every core's cache while the word moves */
     rlm_i_rate rate[2];
-    rlm_word claim;
+    rlm_word claim;      /* 1 while a thread reconfigures */
+    rlm_word changed_ns; /* when the rate in force began */
 } rlm_bucket;
 
 /* rlm_bucket_init makes a full bucket of limit (kind RLM_BUCKET; the meter is not used). Not for a
@@ -1413,6 +1414,7 @@ RLM_I_DEF int rlm_bucket_init(rlm_bucket *bucket, const rlm_limit *limit, uint64
     if ((status = rlm_i_check(limit, RLM_BUCKET)) != RLM_OK) return status;
     rlm_i_clear(&made, sizeof made);
     if ((status = rlm_i_rate_set(&made.rate[0], limit, now_ns)) != RLM_OK) return status;
+    made.changed_ns = now_ns;
     *bucket = made;
     return RLM_OK;
 }
@@ -1470,11 +1472,14 @@ static rlm_limit rlm_i_limit_of(const rlm_i_rate *rate) {
 }
 
 /* Begins a new generation, with limit, or with the limit in force if that is null. The debt is kept;
-   or, if forget points to a word, all is forgotten, but only if that is the word still. */
+   or, if forget points to a word, all is forgotten, but only if that is the word still. A rate never
+   begins before the last one did: a stale reading would live through the time between again, at a
+   higher rate. */
 static int rlm_i_bucket_change(rlm_bucket *bucket, const rlm_limit *limit, const uint64_t *forget, uint64_t now_ns) {
     uint64_t seen, debt, reach = 0, ticks, unclaimed = 0;
     int status;
     if (!rlm_i_cas_seq_cst(&bucket->claim, &unclaimed, 1)) return RLM_E_BUSY;
+    if (forget == NULL && now_ns < rlm_i_load_seq_cst(&bucket->changed_ns)) now_ns = rlm_i_load_seq_cst(&bucket->changed_ns);
     seen = rlm_i_load_seq_cst(&bucket->word);
     do { /* only we change the generation, so the idle rate stays ours */
         rlm_i_rate *from = &bucket->rate[seen & 1], *to = &bucket->rate[(seen + 1) & 1];
@@ -1491,6 +1496,7 @@ static int rlm_i_bucket_change(rlm_bucket *bucket, const rlm_limit *limit, const
         rlm_i_store_seq_cst(&to->owed, ticks + debt);
         rlm_i_store_seq_cst(&to->owed_reach, debt < reach ? debt : reach);
     } while (!rlm_i_cas_seq_cst(&bucket->word, &seen, (ticks + debt) << 2 | ((seen + 1) & 3)));
+    if (status == RLM_OK) rlm_i_store_seq_cst(&bucket->changed_ns, now_ns);
     rlm_i_store_seq_cst(&bucket->claim, 0);
     return status;
 }
@@ -1513,7 +1519,8 @@ RLM_I_DEF uint64_t rlm_i_bucket_behind(rlm_bucket *bucket, rlm_i_rate *rate, uin
     if (!set_back) return first_ns + reach_ns > now_ns ? first_ns + reach_ns - now_ns : RLM_I_RETRY;
     rlm_i_store_seq_cst(&rate->behind, 0); /* go on as if it had been empty then */
     if (before) return rlm_i_bucket_change(bucket, NULL, &seen, now_ns) == RLM_OK ? RLM_I_RETRY : 1;
-    (void)rlm_i_cas_seq_cst(&bucket->word, &seen, (rlm_i_ticks(rate, first_ns) + reach) << 2 | (seen & 3));
+    if (rlm_i_cas_seq_cst(&bucket->word, &seen, (rlm_i_ticks(rate, first_ns) + reach) << 2 | (seen & 3)))
+        rlm_i_store_seq_cst(&bucket->changed_ns, now_ns);
     return RLM_I_RETRY;
 }
 
