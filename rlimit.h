@@ -4,7 +4,8 @@
    calendar quotas, taken together as one decision; a queue for those who wait; backoff for those
    who failed. C99 to C23, C++11 to C++20.
 
-INSTALL   Copy this file. In exactly one C or C++ file, before including it:
+INSTALL   Copy this file. In exactly one C or C++ file, before including it (first of all, or under
+          -std=c99 define _POSIX_C_SOURCE as 200809L):
 
               #define RLM_IMPLEMENTATION
               #include "rlimit.h"
@@ -95,8 +96,8 @@ OPTIONS   Define before including; those marked * alike in every file of a progr
    Contents: configuration, types, clocks, atomics, token bucket, sliding window, concurrency,
    calendar quota, limiter, queue, backoff, implementation, licence. */
 
-#ifndef RLIMIT_H
-#define RLIMIT_H
+#ifndef RLM_RLIMIT_H
+#define RLM_RLIMIT_H
 
 #define RLM_VERSION "0.1.0"
 
@@ -720,6 +721,12 @@ RLM_I_INLINE uint64_t rlm_concurrency_take(rlm_concurrency *concurrency, uint64_
     return 0;
 }
 
+/* rlm_concurrency_peek answers as rlm_concurrency_take would, and takes nothing. Wait-free. */
+RLM_I_INLINE uint64_t rlm_concurrency_peek(rlm_concurrency *concurrency, uint64_t n) {
+    rlm_i_step step;
+    return rlm_i_concurrency_plan(concurrency, n, &step);
+}
+
 /* rlm_concurrency_release gives n permits back. Lock-free. Returns RLM_OK, or RLM_E_PERMIT if fewer
    are out: then nothing was released. */
 RLM_I_INLINE int rlm_concurrency_release(rlm_concurrency *concurrency, uint64_t n) {
@@ -1125,7 +1132,7 @@ RLM_I_INLINE uint64_t rlm_retry_budget_retry(rlm_retry_budget *budget, uint64_t 
 }
 #endif
 
-#endif /* RLIMIT_H */
+#endif /* RLM_RLIMIT_H */
 
 /* ---- Implementation -------------------------------------------------------------------------- */
 

@@ -120,7 +120,7 @@ static rlm_queue *make_queue(size_t capacity) {
     size_t bytes = rlm_queue_bytes(capacity);
     rlm_queue *queue = must(malloc(bytes));
     /* strict priority: a request is retried so often and no more, so nothing starves */
-    int status = rlm_queue_init(queue, bytes, capacity, UINT64_C(1) << 60);
+    int status = rlm_queue_init(queue, bytes, capacity, RLM_STRICT);
     if (status != RLM_OK) die(EXIT_INPUT, "%s", rlm_strerror(status));
     return queue;
 }

@@ -18,8 +18,8 @@
    DOES NOT  wake those who wait for a permit when rlm_settle is called directly: settle through
              rlm_wait_settle or rlm_wait_cancel, or call rlm_wait_wake. */
 
-#ifndef RLIMIT_WAIT_H
-#define RLIMIT_WAIT_H
+#ifndef RLM_RLIMIT_WAIT_H
+#define RLM_RLIMIT_WAIT_H
 
 #include "rlimit.h"
 
@@ -100,7 +100,7 @@ RLM_I_DECL size_t rlm_wait_count(rlm_wait *line);
 }
 #endif
 
-#endif /* RLIMIT_WAIT_H */
+#endif /* RLM_RLIMIT_WAIT_H */
 
 #if defined(RLM_IMPLEMENTATION) && !defined(RLM_I_WAIT_IMPLEMENTED)
 #define RLM_I_WAIT_IMPLEMENTED

@@ -38,9 +38,9 @@ tools() { # what the tests use beside that: the lines that are missing
         compiles '#include <stdio.h>' gcc -m32 || want libc6-dev-i386 "lib32gcc-$(gcc -dumpversion | cut -d. -f1)-dev"
     fi
     have cmake || want cmake
-    have aarch64-linux-gnu-gcc || want gcc-aarch64-linux-gnu
-    have s390x-linux-gnu-gcc || want gcc-s390x-linux-gnu
-    have riscv64-linux-gnu-gcc || want gcc-riscv64-linux-gnu
+    compiles '#include <stdio.h>' aarch64-linux-gnu-gcc -static || want gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+    compiles '#include <stdio.h>' s390x-linux-gnu-gcc -static || want gcc-s390x-linux-gnu libc6-dev-s390x-cross
+    compiles '#include <stdio.h>' riscv64-linux-gnu-gcc -static || want gcc-riscv64-linux-gnu libc6-dev-riscv64-cross
     have qemu-s390x || have qemu-s390x-static || want qemu-user
     have x86_64-w64-mingw32-gcc || want gcc-mingw-w64-x86-64
     have wine64 || have wine || [ -x /usr/lib/wine/wine64 ] || want wine64

@@ -253,8 +253,7 @@ static void run_take(int peek) {
     else if (kind_is("window")) wait_ns = peek ? rlm_window_peek(window, n, now_ns) : rlm_window_take(window, n, now_ns, mark);
     else if (kind_is("calendar")) wait_ns = peek ? rlm_calendar_peek(&calendar, n, now_ns) : rlm_calendar_take(&calendar, n, now_ns, mark);
     else { /* which has no function to peek */
-        wait_ns = rlm_concurrency_take(&concurrency, n);
-        if (peek && wait_ns == 0) rlm_concurrency_release(&concurrency, n);
+        wait_ns = peek ? rlm_concurrency_peek(&concurrency, n) : rlm_concurrency_take(&concurrency, n);
     }
     expect_number("wait", wait_ns);
 }
