@@ -563,7 +563,8 @@ RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_bucket_plan(rlm_bucket *bucket, uint64_t n
         uint64_t seen = rlm_i_load_seq_cst(&bucket->word), tat = seen >> 2, wait_ns;
         rlm_i_rate *rate = &bucket->rate[seen & 1];
         uint64_t ticks = rlm_i_ticks(rate, now_ns), cost = n * rlm_i_load_seq_cst(&rate->token);
-        uint64_t start = rlm_i_load_seq_cst(&rate->lag) + cost;
+        uint64_t start = (rlm_i_load_seq_cst(&rate->lag) + cost) << 2 | (seen & 3); /* of a next word, from idle */
+        uint64_t busy = (tat + cost) << 2 | (seen & 3);                             /* the next word if not idle */
         uint64_t free_at = tat + cost - rlm_i_load_seq_cst(&rate->burst_ticks); /* may be negative */
         step->word = &bucket->word;
         step->seen = step->next = seen;
@@ -575,9 +576,7 @@ RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_bucket_plan(rlm_bucket *bucket, uint64_t n
                                   rlm_i_load_seq_cst(&rate->behind) != 0) &&
                    (wait_ns = rlm_i_bucket_behind(bucket, rate, seen, now_ns)) != 0) {
         } else if ((int64_t)free_at <= (int64_t)ticks) {
-            uint64_t next = ticks + start;
-            if (tat + cost > next) next = tat + cost;
-            if (n != 0) step->next = next << 2 | (seen & 3);
+            if (n != 0) step->next = (ticks << 2) + start > busy ? (ticks << 2) + start : busy;
             return 0;
         } else {
             wait_ns = rlm_i_ns_until(rate, free_at, ticks);
