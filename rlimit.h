@@ -1482,7 +1482,7 @@ static rlm_limit rlm_i_limit_of(const rlm_i_rate *rate) {
    begins before the last one did: a stale reading would live through the time between again, at a
    higher rate. */
 static int rlm_i_bucket_change(rlm_bucket *bucket, const rlm_limit *limit, const uint64_t *forget, uint64_t now_ns) {
-    uint64_t seen, debt, reach = 0, ticks, unclaimed = 0;
+    uint64_t seen, debt, reach = 0, ticks, idle, unclaimed = 0;
     int status;
     if (!rlm_i_cas_seq_cst(&bucket->claim, &unclaimed, 1)) return RLM_E_BUSY;
     if (forget == NULL && now_ns < rlm_i_load_seq_cst(&bucket->changed_ns)) now_ns = rlm_i_load_seq_cst(&bucket->changed_ns);
@@ -1495,6 +1495,10 @@ static int rlm_i_bucket_change(rlm_bucket *bucket, const rlm_limit *limit, const
         if ((status = rlm_i_rate_set(to, limit != NULL ? limit : &same, now_ns)) != RLM_OK) break;
         debt = forget != NULL ? 0 : rlm_i_debt_under(from, to, seen >> 2, now_ns, &reach);
         ticks = rlm_i_ticks(to, now_ns);
+        if (limit == NULL && debt == 0 && forget == NULL) { /* the same ticks: as long idle as before */
+            idle = rlm_i_ticks(from, now_ns) - (seen >> 2);
+            ticks = ticks > idle ? ticks - idle : 0;
+        }
         if (debt == UINT64_MAX) {
             status = RLM_E_SPAN;
             break;
