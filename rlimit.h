@@ -572,9 +572,11 @@ RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_bucket_plan(rlm_bucket *bucket, uint64_t n
             wait_ns = RLM_NEVER;
         } else if (RLM_I_UNLIKELY(ticks > RLM_I_TICKS_MAX)) {
             wait_ns = rlm_i_bucket_renew(bucket, now_ns);
+            if (wait_ns == RLM_I_RETRY) continue;
         } else if (RLM_I_UNLIKELY(tat > ticks + rlm_i_load_seq_cst(&rate->reach) ||
                                   rlm_i_load_seq_cst(&rate->behind) != 0) &&
                    (wait_ns = rlm_i_bucket_behind(bucket, rate, seen, now_ns)) != 0) {
+            if (wait_ns == RLM_I_RETRY) continue;
         } else if ((int64_t)free_at <= (int64_t)ticks) {
             if (n != 0) step->next = (ticks << 2) + start > busy ? (ticks << 2) + start : busy;
             return 0;
@@ -582,7 +584,7 @@ RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_bucket_plan(rlm_bucket *bucket, uint64_t n
             wait_ns = rlm_i_ns_until(rate, free_at, ticks);
         }
         /* the numbers were one rate's only if its generation is still current */
-        if (RLM_I_LIKELY(((rlm_i_load_seq_cst(&bucket->word) ^ seen) & 3) == 0 && wait_ns != RLM_I_RETRY)) return wait_ns;
+        if (RLM_I_LIKELY(((rlm_i_load_seq_cst(&bucket->word) ^ seen) & 3) == 0)) return wait_ns;
     }
 }
 
@@ -591,13 +593,12 @@ RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_bucket_plan(rlm_bucket *bucket, uint64_t n
    rounded (see above), at most 1 ns too long at other rates. n = 0 takes
    nothing and tells how long the debt lasts. Lock-free; never blocks. bucket must not be null. */
 RLM_I_INLINE RLM_I_HOT uint64_t rlm_bucket_take(rlm_bucket *bucket, uint64_t n, uint64_t now_ns) {
-    rlm_i_step step;
-    uint64_t wait_ns;
-    do {
-        wait_ns = rlm_i_bucket_plan(bucket, n, now_ns, &step);
+    for (;;) {
+        rlm_i_step step;
+        uint64_t wait_ns = rlm_i_bucket_plan(bucket, n, now_ns, &step), seen = step.seen; /* a copy: the step stays in registers */
         if (RLM_I_UNLIKELY(wait_ns != 0 || n == 0)) return wait_ns;
-    } while (RLM_I_UNLIKELY(!rlm_i_cas_seq_cst(step.word, &step.seen, step.next)));
-    return 0;
+        if (RLM_I_LIKELY(rlm_i_cas_seq_cst(&bucket->word, &seen, step.next))) return 0;
+    }
 }
 
 /* rlm_bucket_peek answers as rlm_bucket_take would, and takes nothing. */
