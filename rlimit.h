@@ -20,28 +20,31 @@ BUCKET    One limit, any number of threads, one compare-and-swap for each decisi
               // 0: taken.  RLM_NEVER: more than the burst.  Otherwise: nothing was taken,
               // ask again after wait_ns.
 
-LIMITER   Several limits, all or nothing:
+LIMITER   Several limits, all or nothing. 16 kB: better static than on a small stack.
 
-              rlm_limiter claude;
-              rlm_limit   limits[] = {
+              static rlm_limiter claude;
+              rlm_limit limits[] = {
                   rlm_per_minute(RLM_REQUESTS,         50),
                   rlm_per_minute(RLM_INPUT_TOKENS,  80000),
                   rlm_per_minute(RLM_OUTPUT_TOKENS, 16000),
                   rlm_concurrent(10),
               };
               int status = rlm_limiter_init(&claude, limits, 4, rlm_now());
-              if (status != RLM_OK) puts(rlm_strerror(status));           // names the field
+              if (status != RLM_OK) puts(rlm_strerror(status));  // rlm_status_limit(status): which limit
 
               rlm_cost   estimate = { .requests = 1, .input_tokens = 1200, .output_tokens = 400 };
-              rlm_permit permit;
+              rlm_permit permit;       // fields of rlm_cost, for C++: requests, input_tokens,
+                                       // output_tokens, microdollars, custom
               uint64_t   wait_ns  = rlm_acquire(&claude, &estimate, rlm_now(), &permit);
               if (wait_ns == 0) {
                   ... send the request, read what it used ...
                   rlm_settle(&claude, &permit, &actual, rlm_now());       // or rlm_cancel
               }
 
-          rlm_check tells the wait and the limit that binds and takes nothing; rlm_status the
-          limit, used, remaining and reset time of each.
+              int binding;             // index of the limit with the longest wait, -1: none
+              wait_ns = rlm_check(&claude, &estimate, rlm_now(), &binding);      // takes nothing
+              rlm_usage usage;         // limit, used, remaining, reset_ns
+              rlm_status(&claude, 0, &usage, rlm_now());                         // of limit 0
 
 BACKOFF   How long to wait before a retry:
 
@@ -49,14 +52,16 @@ BACKOFF   How long to wait before a retry:
               rlm_backoff_state retry;
               rlm_backoff_start(&retry, 42);                              // seed: repeatable
               uint64_t delay_ns = rlm_backoff_next(&plan, &retry, RLM_CLASS_SERVER,
-                                                   RLM_NORMAL, retry_after_ns);
-              // RLM_NEVER: give up.
+                                                   RLM_NORMAL, retry_after_ns);  // 0: none given
+              // RLM_NEVER: give up.  RLM_CLASS_RATE_LIMIT, _SERVER, _NETWORK, _FATAL.
 
-WHICH     The provider refills continuously (Anthropic, OpenAI)    rlm_per_minute, rlm_per, ...
-LIMIT     it counts the last minute                                rlm_sliding
-          it counts since the last full minute, day or month       rlm_fixed, rlm_calendar_day, ...
-          you do not know                                          rlm_sliding: right for all three
-          requests take a varying time to reach the server         set guard_ns to the largest
+WHICH     It refills continuously (Anthropic, OpenAI)    rlm_per_minute(meter, n), rlm_per(meter, n, ns)
+LIMIT     it counts the last minute                      rlm_sliding(meter, n, RLM_MINUTE_NS)
+          it counts since the last full minute           rlm_fixed(meter, n, RLM_MINUTE_NS, offset)
+          since midnight, since the first                rlm_calendar_day(meter, n, utc_offset_s, offset)
+          you do not know                                rlm_sliding: right for all of these
+          requests take a varying time to the server     limit.guard_ns = the largest
+          where offset, wall clock less limiter's, is (int64_t)(rlm_wall() - rlm_now())
 
 DOES NOT  allocate, sleep, start threads, do I/O, keep globals, read headers, or use floating
           point. It never calls a clock unless you do: time is an argument everywhere.
@@ -68,8 +73,8 @@ STATE     Plain memory that you own: no pointers, fixed width, position independ
 ANSWERS   uint64_t wait_ns      0 admitted; RLM_NEVER impossible as asked; RLM_ON_RELEASE only when
                                 somebody settles; else nanoseconds, rounded up. A refusal changes
                                 nothing. An amount of 0 is a peek.
-          int status            RLM_OK, or an error that rlm_strerror explains. An error changes
-                                nothing.
+          int status            RLM_OK, or an error that rlm_strerror explains; it changes nothing.
+          Only functions that return a status accept null pointers, and answer RLM_E_NULL.
 
 PROMISES  B = burst, r = rate, w = any span of time, as the callers' readings tell it:
           - bucket: admitted in w <= B + r*w + what was given back in w, in exact arithmetic
@@ -91,10 +96,7 @@ OPTIONS   Define before including; those marked * alike in every file of a progr
                                 default 528: two windows. 0 if there are none.
 
    Algorithms: GCRA (ITU-T I.371; the state is one theoretical arrival time), in units of a token
-   so that costs are exact and only clock readings are rounded. Rounding is always towards waiting.
-
-   Contents: configuration, types, clocks, atomics, token bucket, sliding window, concurrency,
-   calendar quota, limiter, queue, backoff, implementation, licence. */
+   so that costs are exact and only clock readings are rounded. Rounding is always towards waiting. */
 
 #ifndef RLM_RLIMIT_H
 #define RLM_RLIMIT_H
@@ -828,8 +830,9 @@ typedef struct rlm_limiter {
     uint64_t memory[3 * RLM_WINDOW_CELLS + 1];
 } rlm_limiter;
 
-/* What was taken, to be settled or cancelled once. Plain data; may be moved, must not be copied and
-   settled twice. */
+/* What was taken, to be settled or cancelled once, with the limiter that gave it. Zero it at first, so
+   that one that was never admitted is known. Plain data: it may be moved; a copy must not be settled
+   too, nor one that is out be given to rlm_acquire again. */
 typedef struct rlm_permit {
     rlm_word state;
     rlm_cost cost;
@@ -849,7 +852,7 @@ RLM_I_DECL int rlm_limiter_init(rlm_limiter *limiter, const rlm_limit *limits, s
 RLM_I_INLINE uint64_t rlm_acquire(rlm_limiter *limiter, const rlm_cost *cost, uint64_t now_ns, rlm_permit *permit);
 
 /* rlm_check answers as rlm_acquire would and takes nothing; *binding (may be null) is the index of
-   the limit with the longest wait, or -1 if none. */
+   the limit with the longest wait, or -1 if there is no wait, or the cost is above 2^40. */
 RLM_I_DECL uint64_t rlm_check(rlm_limiter *limiter, const rlm_cost *cost, uint64_t now_ns, int *binding);
 
 /* rlm_settle ends a permit with what was used in fact: the difference to its estimate is credited
@@ -934,7 +937,7 @@ RLM_I_INLINE uint64_t rlm_acquire(rlm_limiter *limiter, const rlm_cost *cost, ui
     uint64_t wait_ns = 0;
     size_t i, taken, count = (size_t)limiter->count;
     bool peek = rlm_i_cost_is_zero(cost);
-    if (RLM_I_UNLIKELY(!rlm_i_cost_is_sane(cost))) return RLM_NEVER;
+    if (RLM_I_UNLIKELY(count == 0 || !rlm_i_cost_is_sane(cost))) return RLM_NEVER; /* 0: its init failed */
     rlm_i_amounts_of(&amounts, cost);
     for (i = 0; i < count; i++) {
         rlm_i_entry *entry = &limiter->entry[i];
@@ -1083,8 +1086,8 @@ typedef struct rlm_backoff_state {
     uint64_t attempts;
 } rlm_backoff_state;
 
-/* rlm_backoff_default returns: base 1 s (server errors 0.5 s), doubling, cap 60 s, floor 0.1 s,
-   at least 5 s for rate limits, jitter 0.1 either way, 8 retries, Retry-After up to 1 h. */
+/* rlm_backoff_default returns: base 1 s (server errors 0.5 s, rate limits 6 s and at least 5 s),
+   doubling, cap 60 s, floor 0.1 s, jitter 0.1 either way, 8 retries, Retry-After up to 1 h. */
 RLM_I_DECL rlm_backoff rlm_backoff_default(void);
 
 /* rlm_backoff_check returns RLM_OK, RLM_E_NULL, or RLM_E_BACKOFF for a schedule out of range: cap at
@@ -1162,15 +1165,15 @@ RLM_I_DEF const char *rlm_strerror(int status) {
     case RLM_E_LIMITS: return "count: a limiter has 1 to RLM_LIMITS_MAX limits";
     case RLM_E_KIND: return "kind: must be RLM_BUCKET, RLM_WINDOW, RLM_CONCURRENCY or RLM_CALENDAR, and fit the function";
     case RLM_E_METER: return "meter: unknown, or not the one this limit began with";
-    case RLM_E_AMOUNT: return "amount: must be 1 to 2^40 (concurrency: 2^31)";
+    case RLM_E_AMOUNT: return "amount: must be 1 to 2^40 (concurrency: 2^31; a retry budget's share_permille 0 to 1000, per_second 1 to 10^6)";
     case RLM_E_PERIOD: return "period_ns: must be 1 to 2^55 (calendar: or RLM_MONTH), and stay what it was in a window or calendar";
     case RLM_E_RATE: return "amount, period_ns: the rate must not exceed 10^10 a second";
-    case RLM_E_BURST: return "burst: must be 1 to 2^40";
+    case RLM_E_BURST: return "burst: must be 1 to 2^40 (retry budget: 10^6)";
     case RLM_E_SPAN: return "burst or amount: too large to be counted at this rate and period";
     case RLM_E_GUARD: return "guard_ns: must not exceed period_ns (calendar: must be less; a month: 0)";
     case RLM_E_UTC_OFFSET: return "utc_offset_s: must be -86400 to 86400";
-    case RLM_E_CELLS: return "cells: must be 0 or 3 to 65536, and fit RLM_WINDOW_CELLS";
-    case RLM_E_MEMORY: return "bytes, capacity: not enough memory, or a capacity out of range";
+    case RLM_E_CELLS: return "cells: must be 0 or 3 to 65536; or too many windows: define RLM_WINDOW_CELLS larger";
+    case RLM_E_MEMORY: return "bytes, capacity, ageing_ns: not enough memory, or out of range";
     case RLM_E_INDEX: return "index: no such limit";
     case RLM_E_COST: return "cost: an amount is above 2^40, or more debt than the limit can hold";
     case RLM_E_PERMIT: return "permit: not out (settled twice, or never admitted)";
@@ -2271,7 +2274,7 @@ RLM_I_DEF uint64_t rlm_check(rlm_limiter *limiter, const rlm_cost *cost, uint64_
     size_t i;
     bool peek = rlm_i_cost_is_zero(cost);
     if (binding != NULL) *binding = -1;
-    if (!rlm_i_cost_is_sane(cost)) return RLM_NEVER;
+    if (limiter->count == 0 || !rlm_i_cost_is_sane(cost)) return RLM_NEVER;
     rlm_i_amounts_of(&amounts, cost);
     for (i = 0; i < limiter->count; i++) {
         rlm_i_entry *entry = &limiter->entry[i];
@@ -2534,6 +2537,7 @@ RLM_I_DEF rlm_backoff rlm_backoff_default(void) {
     plan.base_ns = RLM_SECOND_NS;
     plan.cap_ns = RLM_MINUTE_NS;
     plan.floor_ns = RLM_SECOND_NS / 10;
+    plan.base_class_ns[RLM_CLASS_RATE_LIMIT] = 6 * RLM_SECOND_NS; /* so that the jitter stays above 5 s */
     plan.base_class_ns[RLM_CLASS_SERVER] = RLM_SECOND_NS / 2;
     plan.least_class_ns[RLM_CLASS_RATE_LIMIT] = 5 * RLM_SECOND_NS;
     plan.retry_after_max_ns = RLM_HOUR_NS;

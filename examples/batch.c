@@ -481,7 +481,9 @@ static void finish_task(struct run *run, struct task *task, const struct verdict
     write_result(run, task, verdict, answer);
     finish_line(run, task->request.line);
     if (verdict->what == ANSWERED) run->statistics.completed++;
-    else run->statistics.failed++;
+    else if (run->statistics.failed++ == 0) /* the others are in OUTPUT */
+        fprintf(stderr, "%sbatch: first failure: line %" PRIu64 ": %s: %s\n", run->bar_drawn ? "\n" : "",
+                (uint64_t)task->request.line, verdict->code, verdict->message != NULL ? verdict->message : "no message");
     if (task->attempts > 0) run->active--;
     task->finished = true;
     if (!task->permit_out) free_task(run, task);
@@ -522,7 +524,10 @@ static void stop(struct run *run, int code, const char *why, const char *detail)
 static void retry_or_fail(struct run *run, struct task *task, struct verdict *verdict, const struct transfer *transfer,
                           bool sent, uint64_t now_ns) {
     uint64_t delay_ns = rlm_backoff_next(&run->plan, &task->backoff, verdict->error_class, RLM_NORMAL, transfer->retry_after_ns);
-    if (delay_ns == RLM_NEVER && !sent) stop(run, EXIT_REFUSED, "the API cannot be reached", verdict->message);
+    if (delay_ns == RLM_NEVER && !sent) {
+        fprintf(stderr, "%sbatch: --url %s\n", run->bar_drawn ? "\n" : "", run->options.url);
+        stop(run, EXIT_REFUSED, "the API cannot be reached", verdict->message);
+    }
     if (run->stopped != 0) return; /* it is not finished: the next run sends it */
     if (delay_ns == RLM_NEVER) {
         verdict->what = FAILED;
@@ -801,6 +806,7 @@ int main(int count, char **words) {
     static struct run run;
     curl_global_init(CURL_GLOBAL_DEFAULT);
     read_options(&run.options, count, words);
+    if (run.options.stats != NULL) write_statistics(&run.statistics, run.options.stats); /* better now than after hours */
     prepare(&run);
     work(&run, isatty(STDERR_FILENO) != 0);
     output_finish(&run.output, run.stopped == 0);

@@ -228,6 +228,8 @@ static bool read_custom_id(const json_t *id, struct request *request, struct com
 static bool read_object(json_t *object, const struct defaults *defaults, struct request *request, struct complaint *complaint) {
     json_t *prompt = json_object_get(object, "prompt"), *body = json_object_get(object, "body");
     const json_t *url = json_object_get(object, "url");
+    const char *key;
+    json_t *other;
     if (!json_is_object(object)) return wrong(complaint, "not a JSON object");
     if (!read_custom_id(json_object_get(object, "custom_id"), request, complaint)) return false;
     if (prompt == NULL && body == NULL) return wrong(complaint, "neither \"prompt\" nor \"body\"");
@@ -237,6 +239,9 @@ static bool read_object(json_t *object, const struct defaults *defaults, struct 
     if (url != NULL && (!json_is_string(url) || strcmp(json_string_value(url), "/v1/chat/completions") != 0))
         return wrong(complaint, "\"url\" is not \"/v1/chat/completions\"");
     if (body != NULL) return read_body(body, defaults, request, complaint);
+    json_object_foreach(object, key, other) /* they would be ignored */
+        if (strcmp(key, "prompt") != 0 && strcmp(key, "custom_id") != 0)
+            return wrong(complaint, "\"%s\" beside \"prompt\": parameters go into a \"body\"", key);
     body = prompt_body(prompt, defaults->max_tokens);
     bool fine = read_body(body, defaults, request, complaint);
     json_decref(body);
@@ -487,7 +492,20 @@ static int open_locked(const char *name) {
     return file;
 }
 
-/* Cuts away what follows the last newline. Returns the length. */
+/* Whether what stands at a place of a file begins as a result does; whole: up to its line number. */
+static bool begins_as_result(int file, off_t at, bool whole) {
+    static const char start[] = "{\"custom_id\":";
+    char head[4096];
+    ssize_t got = pread(file, head, sizeof head - 1, at);
+    size_t length = got > 0 ? (size_t)got : 0;
+    head[length] = '\0';
+    if (!whole && head[0] == '\0') return true; /* blocks that were never written */
+    if (strncmp(head, start, length < sizeof start - 1 ? length : sizeof start - 1) != 0) return false;
+    return !whole || strstr(head, ",\"line\":") != NULL;
+}
+
+/* Cuts away what follows the last newline: a result that was being written when the machine stopped.
+   Anything else is somebody's own file. Returns the length. */
 static off_t cut_torn(const char *name, int file) {
     char piece[4096];
     off_t end = lseek(file, 0, SEEK_END), at = end;
@@ -499,6 +517,8 @@ static off_t cut_torn(const char *name, int file) {
         at = start + i;
         if (i > 0) break;
     }
+    if (at != end && !(begins_as_result(file, at, at == 0) && begins_as_result(file, 0, true)))
+        die(EXIT_INPUT, "%s: not a file of results: is it OUTPUT that was meant? nothing was changed", name);
     if (at != end && ftruncate(file, at) != 0) die(EXIT_IO, "%s: %s", name, strerror(errno));
     return at;
 }

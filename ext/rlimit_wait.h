@@ -16,7 +16,7 @@
              if (status == RLM_OK) { ...; rlm_wait_settle(&line, &permit, &actual); }
 
    DOES NOT  wake those who wait for a permit when rlm_settle is called directly: settle through
-             rlm_wait_settle or rlm_wait_cancel, or call rlm_wait_wake. */
+             rlm_wait_settle or rlm_wait_refund, or call rlm_wait_wake. */
 
 #ifndef RLM_RLIMIT_WAIT_H
 #define RLM_RLIMIT_WAIT_H
@@ -70,7 +70,8 @@ RLM_I_DECL int rlm_wait_init(rlm_wait *line, rlm_limiter *limiter, rlm_queue *qu
 /* rlm_wait_acquire blocks until cost is admitted. timeout_ns: the longest wait, 0 to try only,
    RLM_FOREVER; priority: RLM_CRITICAL to RLM_LOW; ticket may be null. Nothing is taken and no place
    is kept unless it returns RLM_OK. Otherwise: RLM_E_NEVER; RLM_E_TIMEOUT; RLM_E_CANCELLED, by
-   rlm_wait_cancel or rlm_wait_close; RLM_E_FULL; RLM_E_PRIORITY; RLM_E_NULL. */
+   rlm_wait_cancel or rlm_wait_close; RLM_E_FULL; RLM_E_PRIORITY; RLM_E_NULL; RLM_E_MEMORY if the system has no
+   condition variable left. */
 RLM_I_DECL int rlm_wait_acquire(rlm_wait *line, const rlm_cost *cost, uint32_t priority, uint64_t timeout_ns,
                                 rlm_permit *permit, rlm_ticket *ticket);
 
@@ -107,6 +108,10 @@ RLM_I_DECL size_t rlm_wait_count(rlm_wait *line);
 
 #ifdef __cplusplus
 extern "C" {
+#endif
+
+#if defined(__GLIBC__) && !defined(__USE_XOPEN2K)
+#error "rlimit_wait.h: define _POSIX_C_SOURCE as 200809L before the first include of the implementation's file"
 #endif
 
 #define RLM_I_SLEEP_MAX_NS (UINT64_C(1) << 60)

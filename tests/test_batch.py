@@ -348,7 +348,8 @@ def test_killed_run_leaves_no_429(referee, files):
     assert relay.stats()["total"]["refused"]["tokens"] == 0, "the quota that the killed run used is not used again"
 
 
-@pytest.mark.parametrize("torn", [b'{"custom_id":"id-9","li', b"{", b"\0" * 5000, b'{"custom_id":"id-9","line":9,"error":null}'])
+@pytest.mark.parametrize("torn", [b'{"custom_id":"id-9","li', b"{", b"\0" * 5000, b'{"custom_id":"id-9","line":9,"error":null}'],
+                         ids=["in the middle", "one byte", "never written", "no newline"])
 def test_torn_last_line(referee, files, torn):
     files.prompts(12)
     relay = referee()
@@ -360,6 +361,21 @@ def test_torn_last_line(referee, files, torn):
     assert run.code == 0, run
     each_once(files.results(), 12)
     assert relay.stats()["seen_client_ids"] == 7
+
+
+@pytest.mark.parametrize("text", ['{"my":"own"}', "line one\nline two", '{"custom_id":"a","prompt":"b"}\n{"custom_id":"c","pr'])
+def test_a_file_of_somebody_else_is_left_alone(referee, files, text):
+    files.prompts(2)
+    files.output.write_text(text)
+    run = files.run(referee().url)
+    assert run.code == 2, run
+    assert files.output.read_text() == text
+
+
+def test_parameters_beside_a_prompt_are_refused(referee, files):
+    files.input.write_text('{"prompt":"x","max_tokens":3}\n')
+    run = files.run(referee().url)
+    assert run.code == 2 and '"max_tokens" beside "prompt"' in run.err, run
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

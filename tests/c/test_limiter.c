@@ -540,6 +540,15 @@ static void the_wait_does_not_end_in_a_guard(void) {
     CHECK_EQ(rlm_acquire(&limiter, &cost, START + 40 * SECOND + wait_ns, &permit), 0);
 }
 
+/* One whose init failed, or that was never made, admits nothing. */
+static void a_limiter_of_nothing_admits_nothing(void) {
+    rlm_cost cost = cost_of(1, 0, 0);
+    rlm_permit permit;
+    memset(&limiter, 0, sizeof limiter);
+    CHECK_EQ(rlm_acquire(&limiter, &cost, START, &permit), RLM_NEVER);
+    CHECK_EQ(rlm_check(&limiter, &cost, START, NULL), RLM_NEVER);
+}
+
 static void a_limiter_is_plain_memory(void) {
     rlm_limit limits[RLM_LIMITS_MAX];
     size_t count = every_kind(limits);
@@ -576,6 +585,7 @@ static const check_case cases[] = {
     CASE(random_against_sums),
     CASE(the_wait_is_where_it_is_admitted),
     CASE(the_wait_does_not_end_in_a_guard),
+    CASE(a_limiter_of_nothing_admits_nothing),
     CASE(a_limiter_is_plain_memory),
 };
 
