@@ -26,7 +26,7 @@ extern "C" int unit_cxx(rlm_limiter *shared, rlm_permit *permit) {
     if (rlm_concurrency_take(&cap, 1) != 0 || rlm_concurrency_release(&cap, 1) != RLM_OK) return 9;
     if (rlm_manual_advance(&hand, 2) != 7) return 10;
     rlm_backoff_start(&retry, 1);
-    if (rlm_backoff_next(&plan, &retry, RLM_CLASS_RATE_LIMIT, RLM_NORMAL, 0) != 5 * RLM_SECOND_NS) return 11;
+    if (rlm_backoff_next(&plan, &retry, RLM_CLASS_RATE_LIMIT, RLM_NORMAL, 7 * RLM_SECOND_NS) != 7 * RLM_SECOND_NS) return 11;
     return 0;
 }
 
