@@ -557,6 +557,34 @@ static void a_manual_clock_loses_nothing(void) {
     CHECK_EQ(rlm_manual_now(&hand), START + 3 * THREADS * ROUNDS);
 }
 
+/* Whoever loses the race for the only permit has taken a request already, and gives it back. */
+static void *race_for_one_permit(size_t thread, uint64_t random) {
+    rlm_cost cost = {1, 0, 0, 0, 0};
+    int k;
+    (void)random;
+    for (k = 0; k < ROUNDS; k++) {
+        rlm_permit permit;
+        if (rlm_acquire(&limiter, &cost, START, &permit) != 0) continue;
+        note(thread, START, START, 1);
+        HOLDS(rlm_settle(&limiter, &permit, &cost, START) == RLM_OK);
+    }
+    return NULL;
+}
+
+static void what_a_race_took_is_given_back(void) {
+    rlm_limit limits[2];
+    rlm_usage usage;
+    limits[0] = rlm_per_day(RLM_REQUESTS, 1000000);
+    limits[1] = rlm_concurrent(1);
+    CHECK_EQ(rlm_limiter_init(&limiter, limits, 2, START), RLM_OK);
+    hammer(race_for_one_permit);
+    CHECK(merged_count > 0);
+    CHECK_EQ(rlm_status(&limiter, 0, &usage, START), RLM_OK);
+    CHECK_EQ(usage.used, merged_count);
+    CHECK_EQ(rlm_status(&limiter, 1, &usage, START), RLM_OK);
+    CHECK_EQ(usage.used, 0);
+}
+
 static const check_case cases[] = {
     CASE(bucket_on_a_virtual_clock),
     CASE(bucket_on_the_real_clock),
@@ -575,6 +603,7 @@ static const check_case cases[] = {
     CASE(what_is_rolled_back_is_not_lost),
     CASE(a_retry_budget),
     CASE(a_manual_clock_loses_nothing),
+    CASE(what_a_race_took_is_given_back),
 };
 
 CHECK_MAIN(cases)
