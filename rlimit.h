@@ -1,8 +1,8 @@
 /* rlimit.h - 0.1.0 - rate limiting for callers of metered APIs, in one C header - MIT licence
 
    Use all of a quota and never exceed it: token buckets, sliding windows, concurrency caps and
-   calendar quotas, taken together as one decision; a queue for those who wait; backoff for those
-   who failed. C99 to C23, C++11 to C++20.
+   calendar quotas, taken together as one decision; limits learned from the server's answers; a
+   queue for those who wait; backoff for those who failed. C99 to C23, C++11 to C++20.
 
 INSTALL   Copy this file. In exactly one C or C++ file, before including it (first of all, or under
           -std=c99 define _POSIX_C_SOURCE as 200809L):
@@ -20,7 +20,7 @@ BUCKET    One limit, any number of threads, one compare-and-swap for each decisi
               // 0: taken.  RLM_NEVER: more than the burst.  Otherwise: nothing was taken,
               // ask again after wait_ns.
 
-LIMITER   Several limits, all or nothing. 16 kB: better static than on a small stack.
+LIMITER   Several limits, all or nothing. 17 kB: better static than on a small stack.
 
               static rlm_limiter claude;
               rlm_limit limits[] = {
@@ -45,6 +45,12 @@ LIMITER   Several limits, all or nothing. 16 kB: better static than on a small s
               wait_ns = rlm_check(&claude, &estimate, rlm_now(), &binding);      // takes nothing
               rlm_usage usage;         // limit, used, remaining, reset_ns
               rlm_status(&claude, 0, &usage, rlm_now());                         // of limit 0
+
+FEEDBACK  What the server says is believed: what remains, its limits, its pauses. A limit that is not
+          known is learned. ext/rlimit_http.h makes feedback of status, headers and body.
+
+              limits[0] = rlm_learned(RLM_REQUESTS, RLM_MINUTE_NS);  // limits[1].follow = RLM_FOLLOW
+              rlm_observe(&claude, &permit, &feedback, rlm_now());   // before rlm_settle
 
 BACKOFF   How long to wait before a retry:
 
@@ -190,6 +196,9 @@ enum {
     RLM_E_NEVER,        /* for hosts that wait: larger than a limit */
     RLM_E_TIMEOUT,      /* for hosts that wait: the deadline passed first */
     RLM_E_CANCELLED,    /* for hosts that wait: given up by another thread */
+    RLM_E_FOLLOW,       /* limit.follow = 9, or not for this kind; limit.least > limit.amount */
+    RLM_E_FEEDBACK,     /* feedback.outcome = 9, feedback.count = 100 */
+    RLM_E_UNKNOWN,      /* a limit that is to be learned, and was not yet */
     RLM_I_STATUS_COUNT
 };
 
@@ -211,6 +220,17 @@ enum {
     RLM_CONCURRENCY,    /* at most amount permits out at once */
     RLM_CALENDAR,       /* amount in each period, counted from a boundary of the wall clock */
     RLM_I_KIND_COUNT
+};
+
+/* What a limit does when the server says otherwise (rlm_observe). */
+enum {
+    RLM_SHRINK,         /* follows the server below what was configured, and back up to it */
+    RLM_FIXED,          /* stays as configured; what remains of it and refusals are believed all the same */
+    RLM_FOLLOW,         /* follows the server */
+    RLM_LEARN,          /* not known: as good as none, until the server tells */
+    RLM_RAMP,           /* a pace that is there only after the server said "slow down": rlm_ramp */
+    RLM_ADAPT,          /* a cap that seeks its own height: rlm_adaptive */
+    RLM_I_FOLLOWS
 };
 
 /* period_ns of a calendar quota that ends with the month. */
@@ -239,6 +259,8 @@ typedef struct rlm_limit {
                                and counts up to one slot too long. */
     int32_t utc_offset_s;   /* calendar: the boundary's zone, seconds east of UTC, within a day */
     int64_t wall_offset_ns; /* calendar: the wall clock (since 1970) less the limiter's clock */
+    uint32_t follow;        /* what rlm_observe may change: RLM_SHRINK ... */
+    uint32_t least;         /* RLM_ADAPT: the cap is at least this */
 } rlm_limit;
 
 /* What a request costs, each 0 to 2^40. */
@@ -277,7 +299,7 @@ RLM_I_INLINE int rlm_status_code(int status) { return status & 0xff; }
 
 /* rlm_per is a token bucket: amount every period_ns, and as much at once after a pause. */
 RLM_I_INLINE rlm_limit rlm_per(uint32_t meter, uint64_t amount, uint64_t period_ns) {
-    rlm_limit limit = {RLM_BUCKET, 0, 0, 0, 0, 0, 0, 0, 0};
+    rlm_limit limit = {RLM_BUCKET, 0, 0, 0, 0, 0, 0, 0, 0, RLM_SHRINK, 0};
     limit.meter = meter;
     limit.amount = limit.burst = amount;
     limit.period_ns = period_ns;
@@ -325,6 +347,35 @@ RLM_I_INLINE rlm_limit rlm_calendar_month(uint32_t meter, uint64_t amount, int32
     limit.period_ns = RLM_MONTH;
     return limit;
 }
+
+/* rlm_learned is a bucket of which nothing is known but how long its period usually is: rlm_observe
+   learns it from what the server says. Any other limit is learned likewise if its follow is set to
+   RLM_LEARN; its amount then is only what it may count to (a sliding window and a calendar quota keep
+   their period). Until the first answer was observed one permit is out at a time. */
+RLM_I_INLINE rlm_limit rlm_learned(uint32_t meter, uint64_t period_ns) {
+    rlm_limit limit = rlm_per(meter, UINT64_C(1) << 30, period_ns);
+    limit.follow = RLM_LEARN;
+    return limit;
+}
+
+/* rlm_adaptive is a cap on permits out at once that rlm_observe moves between least and most (1 to 2^31):
+   it grows while answers take no longer for it, and shrinks when the server is overloaded. */
+RLM_I_INLINE rlm_limit rlm_adaptive(uint32_t least, uint32_t most) {
+    rlm_limit limit = rlm_concurrent(most);
+    limit.follow = RLM_ADAPT;
+    limit.least = least;
+    return limit;
+}
+
+/* rlm_ramp is no limit until the server says that load was raised too fast. Then requests go back to
+   the pace they had before that, are held there for hold_ns, and climb by a quarter a minute. However
+   often the server says so, the pace stays at floor requests (1 or more) in hold_ns. */
+RLM_I_INLINE rlm_limit rlm_ramp(uint64_t floor, uint64_t hold_ns) {
+    rlm_limit limit = rlm_per(RLM_REQUESTS, floor, hold_ns);
+    limit.follow = RLM_RAMP;
+    return limit;
+}
+#define RLM_RAMP_HOLD_NS (15 * RLM_MINUTE_NS) /* what OpenAI asks for */
 
 /* ---- Clocks ---------------------------------------------------------------------------------- */
 
@@ -453,6 +504,7 @@ typedef struct rlm_i_step {
     uint64_t seen, next;
     uint64_t mark;   /* when it was taken, for the way back: window operation, calendar period */
     uint64_t oldest; /* exact window: where to begin looking next time */
+    uint64_t used;   /* what is used then. Bucket: ticks that TAT is ahead of now << 2 | generation */
 } rlm_i_step;
 
 /* ---- Token bucket ---------------------------------------------------------------------------- */
@@ -581,6 +633,7 @@ RLM_I_INLINE RLM_I_HOT uint64_t rlm_i_bucket_plan(rlm_bucket *bucket, uint64_t n
             if (wait_ns == RLM_I_RETRY) continue;
         } else if ((int64_t)free_at <= (int64_t)ticks) {
             if (n != 0) step->next = (ticks << 2) + start > busy ? (ticks << 2) + start : busy;
+            step->used = step->next - (ticks << 2);
             return 0;
         } else {
             wait_ns = rlm_i_ns_until(rate, free_at, ticks);
@@ -707,6 +760,7 @@ RLM_I_INLINE uint64_t rlm_i_concurrency_plan(rlm_concurrency *concurrency, uint6
     step->word = &concurrency->word;
     step->seen = seen;
     step->next = seen + n;
+    step->used = used + n;
     if (n > limit) return RLM_NEVER;
     return used + n <= limit ? 0 : RLM_ON_RELEASE;
 }
@@ -809,9 +863,25 @@ RLM_I_DECL uint64_t rlm_i_calendar_plan(rlm_calendar *calendar, uint64_t n, bool
    all agree; then it takes from each, and gives back what it took if another thread was faster. In
    between, others may be refused for a moment what is given back: never the reverse. */
 
+/* What rlm_observe knows of a limit. Hints that make a decision better; none is needed for a limit to
+   hold, so they change one by one. */
+typedef struct rlm_i_heard {
+    rlm_limit given;       /* as configured */
+    rlm_word known;        /* RLM_LEARN: whether the amount was told (1) or guessed (2) */
+    rlm_word since_ns;     /* when the request was sent whose answer moved the limit last */
+    rlm_word period_least_ns, period_most_ns;
+    rlm_word pause_ns;     /* the longest pause there was */
+    rlm_word others, others_ns; /* what answers of late showed others to have used, in units of rlm_i_step.used; when */
+    rlm_word surprise;     /* about the most that others was */
+    rlm_word round_ns, round, best_ns; /* RLM_ADAPT: the round begun, what it saw, the shortest mean delay */
+    rlm_word pace, pace_ns;            /* RLM_RAMP: where to climb to; when to move next, 0: at rest */
+} rlm_i_heard;
+
 typedef struct rlm_i_entry {
     uint32_t kind, meter;
     uint64_t window; /* where its window is, in words of rlm_limiter.memory */
+    rlm_word paused_ns; /* nothing is admitted before this */
+    rlm_word corrected; /* how much rlm_observe ever took, in units of rlm_i_step.used */
     union {
         rlm_bucket bucket;
         rlm_concurrency concurrency;
@@ -826,6 +896,12 @@ typedef struct rlm_limiter {
     uint64_t guarded; /* whether a calendar has a guard */
     uint64_t epoch_ns;
     rlm_word recent[RLM_I_RECENT]; /* 2 s since epoch_ns << 32 | requests admitted */
+    rlm_word probe;    /* while nothing was observed: how many may be out << 32 | how many are; 0: any number */
+    rlm_word learning; /* 1 while a thread moves limits */
+    rlm_word delay_ns; /* from a permit to its answer: about the longest of late */
+    rlm_word refusals; /* in a row, of which the server did not say how long */
+    rlm_word former, former_ns; /* requests a minute x 16, averaged over five minutes; when */
+    rlm_i_heard heard[RLM_LIMITS_MAX];
     rlm_i_entry entry[RLM_LIMITS_MAX];
     uint64_t memory[3 * RLM_WINDOW_CELLS + 1];
 } rlm_limiter;
@@ -836,7 +912,9 @@ typedef struct rlm_limiter {
 typedef struct rlm_permit {
     rlm_word state;
     rlm_cost cost;
+    uint64_t since_ns;
     uint64_t mark[RLM_LIMITS_MAX];
+    uint64_t used[RLM_LIMITS_MAX]; /* of each limit just after, less what was corrected until then */
 } rlm_permit;
 
 /* rlm_limiter_init makes a limiter of 1 to RLM_LIMITS_MAX limits, all unused. Returns RLM_OK or the
@@ -885,6 +963,10 @@ RLM_I_DECL rlm_calendar *rlm_limiter_calendar(rlm_limiter *limiter, size_t index
 /* Out of the hot path: the wait that a calendar's guard adds to one that would end in it. */
 RLM_I_DECL RLM_I_COLD uint64_t rlm_i_after_guards(rlm_limiter *limiter, const rlm_cost *cost, uint64_t wait_ns, uint64_t now_ns);
 RLM_I_DECL void rlm_i_undo(rlm_limiter *limiter, size_t index, uint64_t n, uint64_t mark, uint64_t now_ns);
+
+/* Out of the hot path: a limit that may be paused, and acquiring before anything was observed. */
+RLM_I_DECL RLM_I_COLD uint64_t rlm_i_paused(rlm_limiter *limiter, size_t index, uint64_t wait_ns, uint64_t now_ns);
+RLM_I_DECL RLM_I_COLD uint64_t rlm_i_probe(rlm_limiter *limiter, const rlm_cost *cost, uint64_t now_ns, rlm_permit *permit);
 RLM_I_DECL void rlm_i_count(rlm_limiter *limiter, uint64_t requests, uint64_t now_ns);
 
 #define RLM_I_PERMIT_OUT UINT64_C(0x9e3779b97f4a7c15)
@@ -931,7 +1013,15 @@ RLM_I_INLINE bool rlm_i_commit(rlm_limiter *limiter, rlm_i_entry *entry, rlm_i_s
     return rlm_i_cas_seq_cst(step->word, &step->seen, step->next);
 }
 
-RLM_I_INLINE uint64_t rlm_acquire(rlm_limiter *limiter, const rlm_cost *cost, uint64_t now_ns, rlm_permit *permit) {
+/* As rlm_i_plan, and not before a pause has ended. */
+RLM_I_INLINE uint64_t rlm_i_ask(rlm_limiter *limiter, size_t index, uint64_t n, uint64_t now_ns, rlm_i_step *step) {
+    rlm_i_entry *entry = &limiter->entry[index];
+    uint64_t wait_ns = rlm_i_plan(limiter, entry, n, now_ns, step);
+    if (RLM_I_UNLIKELY(rlm_i_load_seq_cst(&entry->paused_ns) > now_ns) && n != 0) return rlm_i_paused(limiter, index, wait_ns, now_ns);
+    return wait_ns;
+}
+
+RLM_I_INLINE uint64_t rlm_i_acquire(rlm_limiter *limiter, const rlm_cost *cost, uint64_t now_ns, rlm_permit *permit) {
     rlm_i_step step[RLM_LIMITS_MAX];
     rlm_i_amounts amounts;
     uint64_t wait_ns = 0;
@@ -942,7 +1032,7 @@ RLM_I_INLINE uint64_t rlm_acquire(rlm_limiter *limiter, const rlm_cost *cost, ui
     for (i = 0; i < count; i++) {
         rlm_i_entry *entry = &limiter->entry[i];
         uint64_t n = entry->kind == RLM_CONCURRENCY ? !peek : amounts.of[entry->meter];
-        uint64_t this_ns = rlm_i_plan(limiter, entry, n, now_ns, &step[i]);
+        uint64_t this_ns = rlm_i_ask(limiter, i, n, now_ns, &step[i]);
         if (RLM_I_UNLIKELY(this_ns > wait_ns)) wait_ns = this_ns;
     }
     if (wait_ns != 0 && limiter->guarded != 0) return rlm_i_after_guards(limiter, cost, wait_ns, now_ns);
@@ -962,12 +1052,131 @@ RLM_I_INLINE uint64_t rlm_acquire(rlm_limiter *limiter, const rlm_cost *cost, ui
             return wait_ns;
         }
     }
-    for (i = 0; i < count; i++) permit->mark[i] = step[i].mark;
+    for (i = 0; i < count; i++) {
+        permit->mark[i] = step[i].mark;
+        permit->used[i] = step[i].used - rlm_i_load_seq_cst(&limiter->entry[i].corrected);
+    }
+    permit->since_ns = now_ns;
     permit->cost = *cost;
     permit->state = RLM_I_PERMIT_OUT;
     rlm_i_count(limiter, cost->requests, now_ns);
     return 0;
 }
+
+RLM_I_INLINE uint64_t rlm_acquire(rlm_limiter *limiter, const rlm_cost *cost, uint64_t now_ns, rlm_permit *permit) {
+    if (RLM_I_UNLIKELY(rlm_i_load_seq_cst(&limiter->probe) != 0)) return rlm_i_probe(limiter, cost, now_ns, permit);
+    return rlm_i_acquire(limiter, cost, now_ns, permit);
+}
+
+/* ---- Feedback: what a server says -------------------------------------------------------------- */
+
+/* An answer of the server, as far as it concerns limits. ext/rlimit_http.h makes one of a response;
+   any other transport may fill it by hand. Times are spans from the moment of the answer. */
+
+#define RLM_UNSAID UINT64_MAX /* the server did not say */
+#define RLM_READINGS_MAX 8
+
+/* What the answer was. */
+enum {
+    RLM_ANSWERED,   /* a good answer */
+    RLM_REFUSED,    /* 429: a limit was exceeded */
+    RLM_SLOW_DOWN,  /* load was raised too fast: 503 Slow Down, an acceleration limit */
+    RLM_OVERLOADED, /* the server has no room for anybody: 529, 503, 504 */
+    RLM_FAILED,     /* any other failure: says nothing of limits */
+    RLM_I_OUTCOMES
+};
+
+/* What the server says of one limit. Zeroed is not unsaid: see rlm_reading_none. */
+typedef struct rlm_reading {
+    uint32_t meter;            /* RLM_REQUESTS ... */
+    uint32_t pad;
+    uint64_t limit;            /* amount in a period; RLM_UNSAID */
+    uint64_t remaining;        /* RLM_UNSAID */
+    uint64_t rounding;         /* remaining may be more or less by this much */
+    uint64_t reset_ns;         /* until nothing is used, or the period ends; RLM_UNSAID */
+    uint64_t period_ns;        /* the period as said, or as usual there; 0 if neither */
+    uint64_t period_least_ns;  /* the period is at least ... */
+    uint64_t period_most_ns;   /* ... and at most this, as far as the figures tell: 0 and RLM_UNSAID if they do not */
+} rlm_reading;
+
+typedef struct rlm_feedback {
+    uint32_t outcome;          /* RLM_ANSWERED ... */
+    uint32_t named;            /* of RLM_REFUSED: 1 << meter of each limit it names; RLM_NAMED_CONCURRENCY; 0: none */
+    uint64_t retry_after_ns;   /* RLM_UNSAID */
+    uint64_t requested;        /* what the server says the refused request costs, of the meter named; RLM_UNSAID */
+    uint32_t count;            /* readings */
+    uint32_t pad;
+    rlm_reading reading[RLM_READINGS_MAX];
+} rlm_feedback;
+
+#define RLM_NAMED_CONCURRENCY (UINT32_C(1) << 31)
+
+/* rlm_reading_none returns a reading of meter that says nothing: fill in what is known. */
+RLM_I_INLINE rlm_reading rlm_reading_none(uint32_t meter) {
+    rlm_reading reading = {0, 0, RLM_UNSAID, RLM_UNSAID, 0, RLM_UNSAID, 0, 0, RLM_UNSAID};
+    reading.meter = meter;
+    return reading;
+}
+
+/* rlm_observe believes what the server said in answer to the request of permit, which must still be out:
+   observe, then settle or cancel. permit may be null if the feedback belongs to no request.
+   - What remains is merged as min(here, there less what was sent since): only ever downwards, so
+     late and reordered answers do no harm.
+   - A refusal pauses the limits it names, or all, for as long as the server says; if it does not
+     say, until enough remains, or 5 s and twice that each time in a row.
+   - The limit and its period are followed as far as limit.follow allows. What was available stays;
+     more becomes available only if the server says that it remains.
+   - Buckets keep in hand what may change between a request and its answer: their guard follows the
+     delay seen, from the guard configured up to 1/16 of the period (not RLM_FIXED).
+   - rlm_adaptive and rlm_ramp limits move. Limits to be learned are opened.
+   Lock-free; of two threads that would move limits at once, one leaves that to the next answer. Those who wait in
+   a queue should ask again afterwards (rlm_wait_wake). Returns RLM_OK, or without any effect RLM_E_NULL,
+   RLM_E_PERMIT (not out), RLM_E_FEEDBACK. */
+RLM_I_DECL int rlm_observe(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, uint64_t now_ns);
+
+/* rlm_in_force tells the limit at index as it is now: what was configured, followed or learned. Returns
+   RLM_OK, RLM_E_NULL, RLM_E_INDEX, or RLM_E_UNKNOWN for a limit of which nothing was learned, or a
+   ramp at rest: *limit is then as configured. Lock-free. */
+RLM_I_DECL int rlm_in_force(rlm_limiter *limiter, size_t index, rlm_limit *limit);
+
+/* rlm_pause admits nothing that index (or any limit: RLM_ALL) would have to admit, for wait_ns, up to
+   2^55; 0 ends a pause. Wait-free but for other pauses. Returns RLM_OK, RLM_E_NULL, RLM_E_INDEX or RLM_E_PERIOD. */
+RLM_I_DECL int rlm_pause(rlm_limiter *limiter, size_t index, uint64_t wait_ns, uint64_t now_ns);
+#define RLM_ALL SIZE_MAX
+
+/* rlm_debit takes cost from every limit whether it is there or not, without a permit: what was used
+   elsewhere, or before a restart. Lock-free. Returns RLM_OK, RLM_E_NULL, or RLM_E_COST: an amount is
+   above 2^40 or more than a limit can owe; then nothing was taken. */
+RLM_I_DECL int rlm_debit(rlm_limiter *limiter, const rlm_cost *cost, uint64_t now_ns);
+
+/* ---- Estimates ------------------------------------------------------------------------------- */
+
+/* What requests of one kind (a route: a model, a prompt template, an endpoint) turn out to cost. */
+
+#define RLM_I_ROUTE_BINS 160 /* four to an octave, up to 2^40 */
+
+typedef struct rlm_route {
+    rlm_word input;     /* actual to estimated: ratio << 40 | mean deviation << 16 | count; 2^-12 each */
+    rlm_word outputs;   /* how many are in the bins */
+    uint64_t quantile_permille;
+    rlm_word bin[RLM_I_ROUTE_BINS]; /* of actual output tokens: how many fell there, the older halved */
+} rlm_route;
+
+/* rlm_route_init forgets everything. quantile_permille (1 to 999; 900 is usual): that many of a
+   thousand answers shall be no longer than what is reserved. Returns RLM_OK, RLM_E_NULL, or RLM_E_AMOUNT. */
+RLM_I_DECL int rlm_route_init(rlm_route *route, uint32_t quantile_permille);
+
+/* rlm_route_estimate corrects an estimate: its input tokens by the ratio seen and the mean deviation from
+   it; its output tokens, taken as the most there can be, to the quantile of those seen. Until eight
+   were seen it returns the estimate as it is, and never more than 2^40. Wait-free. */
+RLM_I_DECL rlm_cost rlm_route_estimate(const rlm_route *route, const rlm_cost *estimate);
+
+/* rlm_route_learn takes in what a request cost in fact (of its estimate as it was before correction): as
+   settled, or as the server says of a request that it refuses (then output 0). Input is learned if neither
+   is 0, output if it is not 0; an amount above 2^40 is RLM_E_COST. The ratio is averaged over about the last 32, its deviation likewise
+   (as in RFC 6298); the quantile is over the last 500 to 1,000. Lock-free.
+   Returns RLM_OK, RLM_E_NULL or RLM_E_COST. */
+RLM_I_DECL int rlm_route_learn(rlm_route *route, const rlm_cost *estimate, const rlm_cost *actual);
 
 /* ---- Queue ----------------------------------------------------------------------------------- */
 
@@ -1187,6 +1396,9 @@ RLM_I_DEF const char *rlm_strerror(int status) {
     case RLM_E_NEVER: return "cost: larger than a limit, it can never be admitted";
     case RLM_E_TIMEOUT: return "timeout: not admitted before the deadline";
     case RLM_E_CANCELLED: return "cancelled: another thread ended the wait";
+    case RLM_E_FOLLOW: return "follow: unknown, or not for this kind (RLM_RAMP: a bucket of requests; RLM_ADAPT: concurrency); least: must be 1 to amount";
+    case RLM_E_FEEDBACK: return "feedback: outcome must be RLM_ANSWERED to RLM_FAILED, count at most RLM_READINGS_MAX";
+    case RLM_E_UNKNOWN: return "limit: nothing was learned of it yet";
     default: return "unknown status";
     }
 }
@@ -1794,6 +2006,7 @@ RLM_I_DEF uint64_t rlm_i_window_plan(rlm_window *window, uint64_t n, bool force,
             step->mark = window->width_ns != 0 ? index : index - 1;
             step->oldest = view.oldest;
             if (n != 0) step->next = index << window->bits | ((view.total + n) & mask);
+            step->used = view.held + n;
             return 0;
         }
         wait_ns = force ? RLM_NEVER : rlm_i_window_wait(window, &view, n, amount);
@@ -2029,6 +2242,7 @@ RLM_I_DEF uint64_t rlm_i_calendar_plan(rlm_calendar *calendar, uint64_t n, bool 
     if (used + n > (force ? rlm_i_mask(bits) : amount)) return force ? RLM_NEVER : end_ns - wall_ns;
     if (n != 0 && !force && end_ns - wall_ns <= calendar->guard_ns) return end_ns - wall_ns;
     if (n != 0) step->next = index << bits | (used + n);
+    step->used = used + n;
     return 0;
 }
 
@@ -2151,6 +2365,34 @@ RLM_I_DEF int rlm_calendar_status(rlm_calendar *calendar, rlm_usage *usage, uint
 
 /* -- limiter -- */
 
+#define RLM_I_PACE_MAX (UINT64_C(1) << 30) /* a minute: as good as no limit */
+
+/* A limit as it is made: one that is not there yet admits everything. */
+static rlm_limit rlm_i_begin(const rlm_limit *given) {
+    rlm_limit limit = *given;
+    if (given->follow == RLM_RAMP) {
+        limit = rlm_per(given->meter, RLM_I_PACE_MAX, RLM_MINUTE_NS);
+        limit.follow = RLM_RAMP;
+    }
+    if (given->follow == RLM_ADAPT) limit.amount = given->least;
+    return limit;
+}
+
+static void rlm_i_heard_init(rlm_i_heard *heard, const rlm_limit *given) {
+    rlm_i_clear(heard, sizeof *heard);
+    heard->given = *given;
+    heard->period_most_ns = RLM_UNSAID;
+}
+
+/* Whether the limit can follow the server as it says. */
+static int rlm_i_check_follow(const rlm_limit *limit) {
+    bool bucket = limit->kind == RLM_BUCKET, concurrency = limit->kind == RLM_CONCURRENCY;
+    if (limit->follow >= RLM_I_FOLLOWS || (limit->follow == RLM_LEARN && concurrency)) return RLM_E_FOLLOW;
+    if (limit->follow == RLM_RAMP && (!bucket || limit->meter != RLM_REQUESTS)) return RLM_E_FOLLOW;
+    if (limit->follow == RLM_ADAPT && (!concurrency || limit->least == 0 || limit->least > limit->amount)) return RLM_E_FOLLOW;
+    return RLM_OK;
+}
+
 /* A limit of any kind, made to see whether it can be. */
 typedef union rlm_i_trial {
     rlm_bucket bucket;
@@ -2176,6 +2418,7 @@ RLM_I_DEF int rlm_limiter_init(rlm_limiter *limiter, const rlm_limit *limits, si
     if (count == 0 || count > RLM_LIMITS_MAX) return RLM_E_LIMITS;
     for (i = 0; i < count; i++) { /* first looks only, so that an error changes nothing */
         rlm_i_trial trial;
+        if ((status = rlm_i_check_follow(&limits[i])) != RLM_OK) return status | (int)(i + 1) << 8;
         if (limits[i].kind == RLM_WINDOW && RLM_WINDOW_CELLS == 0) return RLM_E_CELLS | (int)(i + 1) << 8;
         if (limits[i].kind == RLM_WINDOW) words += rlm_window_bytes(&limits[i]) / sizeof(uint64_t);
         status = rlm_i_try_limit(&trial, &limits[i], now_ns);
@@ -2184,24 +2427,32 @@ RLM_I_DEF int rlm_limiter_init(rlm_limiter *limiter, const rlm_limit *limits, si
     }
     for (i = 0, words = 0; i < count; i++) {
         rlm_i_entry *entry = &limiter->entry[i];
-        entry->kind = limits[i].kind;
-        entry->meter = limits[i].meter;
+        rlm_limit limit = rlm_i_begin(&limits[i]);
+        entry->kind = limit.kind;
+        entry->meter = limit.meter;
         entry->window = words;
+        entry->paused_ns = entry->corrected = 0;
+        rlm_i_heard_init(&limiter->heard[i], &limits[i]);
         switch (entry->kind) {
-        case RLM_BUCKET: (void)rlm_bucket_init(&entry->as.bucket, &limits[i], now_ns); break;
-        case RLM_CONCURRENCY: (void)rlm_concurrency_init(&entry->as.concurrency, &limits[i]); break;
-        case RLM_CALENDAR: (void)rlm_calendar_init(&entry->as.calendar, &limits[i], now_ns); break;
+        case RLM_BUCKET: (void)rlm_bucket_init(&entry->as.bucket, &limit, now_ns); break;
+        case RLM_CONCURRENCY: (void)rlm_concurrency_init(&entry->as.concurrency, &limit); break;
+        case RLM_CALENDAR: (void)rlm_calendar_init(&entry->as.calendar, &limit, now_ns); break;
         default:
             if (RLM_WINDOW_CELLS == 0) break;
-            bytes = rlm_window_bytes(&limits[i]);
-            (void)rlm_window_init(rlm_i_window(limiter, entry), bytes, &limits[i], now_ns);
+            bytes = rlm_window_bytes(&limit);
+            (void)rlm_window_init(rlm_i_window(limiter, entry), bytes, &limit, now_ns);
             words += bytes / sizeof(uint64_t);
         }
     }
     for (i = 0; i < RLM_I_RECENT; i++) limiter->recent[i] = 0;
     limiter->epoch_ns = now_ns > UINT64_C(1) << 56 ? now_ns - (UINT64_C(1) << 56) : 0;
     limiter->count = count;
-    for (i = 0, limiter->guarded = 0; i < count; i++) limiter->guarded |= limits[i].kind == RLM_CALENDAR && limits[i].guard_ns != 0;
+    limiter->guarded = 0;
+    limiter->probe = limiter->learning = limiter->delay_ns = limiter->refusals = limiter->former = limiter->former_ns = 0;
+    for (i = 0; i < count; i++) {
+        limiter->guarded |= limits[i].kind == RLM_CALENDAR && limits[i].guard_ns != 0;
+        if (limits[i].follow == RLM_FOLLOW || limits[i].follow == RLM_LEARN) limiter->probe = UINT64_C(1) << 32;
+    }
     return RLM_OK;
 }
 
@@ -2270,7 +2521,7 @@ RLM_I_DEF uint64_t rlm_recent(const rlm_limiter *limiter, uint64_t now_ns) {
 
 RLM_I_DEF uint64_t rlm_check(rlm_limiter *limiter, const rlm_cost *cost, uint64_t now_ns, int *binding) {
     rlm_i_amounts amounts;
-    uint64_t wait_ns = 0;
+    uint64_t wait_ns = 0, probe;
     size_t i;
     bool peek = rlm_i_cost_is_zero(cost);
     if (binding != NULL) *binding = -1;
@@ -2280,12 +2531,20 @@ RLM_I_DEF uint64_t rlm_check(rlm_limiter *limiter, const rlm_cost *cost, uint64_
         rlm_i_entry *entry = &limiter->entry[i];
         rlm_i_step step;
         uint64_t n = entry->kind == RLM_CONCURRENCY ? !peek : amounts.of[entry->meter];
-        uint64_t this_ns = rlm_i_plan(limiter, entry, n, now_ns, &step);
+        uint64_t this_ns = rlm_i_ask(limiter, i, n, now_ns, &step);
         if (this_ns <= wait_ns) continue;
         wait_ns = this_ns;
         if (binding != NULL) *binding = (int)i;
     }
+    probe = rlm_i_load_seq_cst(&limiter->probe);
+    if (probe != 0 && (probe & UINT32_MAX) >= probe >> 32 && wait_ns < RLM_ON_RELEASE && !peek) return RLM_ON_RELEASE;
     return wait_ns != 0 && limiter->guarded != 0 ? rlm_i_after_guards(limiter, cost, wait_ns, now_ns) : wait_ns;
+}
+
+/* One that was let out in the beginning has come back. */
+static void rlm_i_probe_ended(rlm_limiter *limiter) {
+    uint64_t seen = rlm_i_load_seq_cst(&limiter->probe);
+    while ((seen & UINT32_MAX) != 0 && !rlm_i_cas_seq_cst(&limiter->probe, &seen, seen - 1)) {}
 }
 
 /* Ends a permit: debits first, as only they can fail; then credits and the connection. */
@@ -2316,6 +2575,7 @@ static int rlm_i_end(rlm_limiter *limiter, rlm_permit *permit, const rlm_cost *a
         else if (used.of[meter] < had.of[meter])
             rlm_i_undo(limiter, i, had.of[meter] - used.of[meter], permit->mark[i], now_ns);
     }
+    if (rlm_i_load_seq_cst(&limiter->probe) != 0) rlm_i_probe_ended(limiter);
     return RLM_OK;
 }
 
@@ -2361,6 +2621,754 @@ RLM_I_DEF int rlm_status(rlm_limiter *limiter, size_t index, rlm_usage *usage, u
 RLM_I_DEF rlm_calendar *rlm_limiter_calendar(rlm_limiter *limiter, size_t index) {
     if (limiter == NULL || index >= limiter->count || limiter->entry[index].kind != RLM_CALENDAR) return NULL;
     return &limiter->entry[index].as.calendar;
+}
+
+/* -- feedback -- */
+
+/* The limit at index as it is. */
+static rlm_limit rlm_i_limit_now(rlm_limiter *limiter, size_t index) {
+    rlm_i_entry *entry = &limiter->entry[index];
+    rlm_limit limit = limiter->heard[index].given, in_force;
+    uint64_t seen;
+    switch (entry->kind) {
+    case RLM_BUCKET:
+        do {
+            seen = rlm_i_load_seq_cst(&entry->as.bucket.word);
+            in_force = rlm_i_limit_of(&entry->as.bucket.rate[seen & 1]);
+        } while (((rlm_i_load_seq_cst(&entry->as.bucket.word) ^ seen) & 3) != 0);
+        limit.amount = in_force.amount;
+        limit.period_ns = in_force.period_ns;
+        limit.burst = in_force.burst;
+        limit.guard_ns = in_force.guard_ns;
+        break;
+    case RLM_CONCURRENCY: limit.amount = rlm_i_load_seq_cst(&entry->as.concurrency.word) >> 32; break;
+    case RLM_CALENDAR: limit.amount = rlm_i_load_seq_cst(&entry->as.calendar.amount); break;
+    default: limit.amount = rlm_i_load_seq_cst(&rlm_i_window(limiter, entry)->amount);
+    }
+    return limit;
+}
+
+RLM_I_DEF int rlm_in_force(rlm_limiter *limiter, size_t index, rlm_limit *limit) {
+    const rlm_i_heard *heard;
+    bool unknown;
+    if (limiter == NULL || limit == NULL) return RLM_E_NULL;
+    if (index >= limiter->count) return RLM_E_INDEX;
+    heard = &limiter->heard[index];
+    unknown = (heard->given.follow == RLM_LEARN && rlm_i_load_seq_cst(&heard->known) == 0) ||
+              (heard->given.follow == RLM_RAMP && rlm_i_load_seq_cst(&heard->pace_ns) == 0);
+    *limit = unknown ? heard->given : rlm_i_limit_now(limiter, index);
+    return unknown ? RLM_E_UNKNOWN : RLM_OK;
+}
+
+/* A pause longer than any there was is the clock's fault, which was set back: it is over. */
+RLM_I_DEF uint64_t rlm_i_paused(rlm_limiter *limiter, size_t index, uint64_t wait_ns, uint64_t now_ns) {
+    uint64_t until_ns = rlm_i_load_seq_cst(&limiter->entry[index].paused_ns);
+    uint64_t longest_ns = rlm_i_load_seq_cst(&limiter->heard[index].pause_ns) + RLM_SECOND_NS;
+    if (until_ns <= now_ns || until_ns - now_ns > longest_ns || until_ns - now_ns <= wait_ns) return wait_ns;
+    return until_ns - now_ns;
+}
+
+RLM_I_DEF int rlm_pause(rlm_limiter *limiter, size_t index, uint64_t wait_ns, uint64_t now_ns) {
+    size_t i;
+    if (limiter == NULL) return RLM_E_NULL;
+    if (index >= limiter->count && index != RLM_ALL) return RLM_E_INDEX;
+    if (wait_ns > UINT64_C(1) << 55) return RLM_E_PERIOD;
+    for (i = 0; i < limiter->count; i++) {
+        if (i != index && index != RLM_ALL) continue;
+        if (wait_ns == 0) {
+            rlm_i_store_seq_cst(&limiter->entry[i].paused_ns, 0);
+            continue;
+        }
+        rlm_i_raise(&limiter->heard[i].pause_ns, wait_ns);
+        rlm_i_raise(&limiter->entry[i].paused_ns, now_ns < UINT64_MAX - wait_ns ? now_ns + wait_ns : UINT64_MAX);
+    }
+    return RLM_OK;
+}
+
+RLM_I_DEF int rlm_debit(rlm_limiter *limiter, const rlm_cost *cost, uint64_t now_ns) {
+    rlm_i_amounts amounts;
+    uint64_t mark[RLM_LIMITS_MAX];
+    size_t i;
+    if (limiter == NULL || cost == NULL) return RLM_E_NULL;
+    if (!rlm_i_cost_is_sane(cost)) return RLM_E_COST;
+    rlm_i_amounts_of(&amounts, cost);
+    for (i = 0; i < limiter->count; i++) {
+        uint64_t n = limiter->entry[i].kind == RLM_CONCURRENCY ? 0 : amounts.of[limiter->entry[i].meter];
+        mark[i] = 0;
+        if (n == 0 || rlm_i_force(limiter, i, n, now_ns, &mark[i])) continue;
+        while (i-- > 0)
+            if (limiter->entry[i].kind != RLM_CONCURRENCY)
+                rlm_i_undo(limiter, i, amounts.of[limiter->entry[i].meter], mark[i], now_ns);
+        return RLM_E_COST;
+    }
+    return RLM_OK;
+}
+
+/* Before anything was observed few are out. */
+RLM_I_DEF uint64_t rlm_i_probe(rlm_limiter *limiter, const rlm_cost *cost, uint64_t now_ns, rlm_permit *permit) {
+    uint64_t seen = rlm_i_load_seq_cst(&limiter->probe), wait_ns;
+    if (rlm_i_cost_is_zero(cost)) return rlm_i_acquire(limiter, cost, now_ns, permit);
+    for (;;) {
+        if (seen == 0) return rlm_i_acquire(limiter, cost, now_ns, permit);
+        if ((seen & UINT32_MAX) < seen >> 32) {
+            if (rlm_i_cas_seq_cst(&limiter->probe, &seen, seen + 1)) break;
+            continue;
+        }
+        wait_ns = rlm_check(limiter, cost, now_ns, NULL);
+        if (wait_ns == RLM_NEVER) return wait_ns;
+        if (rlm_i_load_seq_cst(&limiter->probe) == seen) return RLM_ON_RELEASE;
+        seen = rlm_i_load_seq_cst(&limiter->probe);
+    }
+    wait_ns = rlm_i_acquire(limiter, cost, now_ns, permit);
+    if (wait_ns != 0) rlm_i_probe_ended(limiter);
+    return wait_ns;
+}
+
+/* How many more may be out. Any number once a limit is known, or if all were configured; else one more
+   for each good answer, which doubles them with each round. */
+static void rlm_i_probe_answered(rlm_limiter *limiter, uint32_t outcome) {
+    uint64_t seen = rlm_i_load_seq_cst(&limiter->probe), next, most;
+    bool open = true;
+    size_t i;
+    if (seen == 0) return;
+    for (i = 0; i < limiter->count; i++) {
+        if (limiter->heard[i].given.follow != RLM_LEARN) continue;
+        open = rlm_i_load_seq_cst(&limiter->heard[i].known) != 0;
+        if (open) break;
+    }
+    if (outcome != RLM_ANSWERED && outcome != RLM_REFUSED) return;
+    do {
+        most = seen >> 32;
+        if (outcome == RLM_ANSWERED) most++;
+        else if (most > 1) most /= 2;
+        next = open || most > 1024 ? 0 : most << 32 | (seen & UINT32_MAX);
+    } while (seen != 0 && !rlm_i_cas_seq_cst(&limiter->probe, &seen, next));
+}
+
+/* -- feedback: which limit a reading is of -- */
+
+static bool rlm_i_near(uint64_t a, uint64_t b) {
+    uint64_t apart = a > b ? a - b : b - a;
+    return apart <= (a > b ? a : b) / 10;
+}
+
+static bool rlm_i_is_exact(const rlm_reading *reading) {
+    return reading->period_least_ns != 0 && reading->period_least_ns == reading->period_most_ns;
+}
+
+/* How well a reading fits a limit: 0, not at all, to 4. */
+static int rlm_i_fit(rlm_limiter *limiter, size_t index, const rlm_reading *reading) {
+    const rlm_limit *given = &limiter->heard[index].given;
+    rlm_limit limit;
+    uint64_t least = reading->period_least_ns, most = reading->period_most_ns, period;
+    bool moves = given->kind == RLM_BUCKET && (given->follow == RLM_LEARN || given->follow == RLM_FOLLOW);
+    if (given->kind == RLM_CONCURRENCY || given->follow == RLM_RAMP || given->meter != reading->meter) return 0;
+    if (given->follow == RLM_LEARN && rlm_i_load_seq_cst(&limiter->heard[index].known) == 0) return 1;
+    limit = rlm_i_limit_now(limiter, index);
+    period = limit.period_ns == RLM_MONTH ? 30 * RLM_DAY_NS : limit.period_ns;
+    if (rlm_i_is_exact(reading)) return rlm_i_near(period, least) ? 4 : 0;
+    if (given->kind == RLM_BUCKET && (least != 0 || most != RLM_UNSAID)) { /* the figures are those of a bucket */
+        if (period + period / 10 >= least && period - period / 10 <= most) return 3;
+        return moves ? 1 : 0;
+    }
+    if (rlm_i_near(period, reading->period_ns) || limit.amount == reading->limit) return 2;
+    return moves ? 1 : 0;
+}
+
+/* The index of the limit that a reading fits best, or count. */
+static size_t rlm_i_limit_read(rlm_limiter *limiter, const rlm_reading *reading) {
+    size_t i, best = (size_t)limiter->count;
+    int fit, best_fit = 0;
+    for (i = 0; i < limiter->count; i++) {
+        fit = rlm_i_fit(limiter, i, reading);
+        if (fit <= best_fit) continue;
+        best = i;
+        best_fit = fit;
+    }
+    return best;
+}
+
+/* -- feedback: what remains -- */
+
+/* How far ahead of now TAT should be if so much remains, with the guard in hand. */
+static uint64_t rlm_i_ahead_if(const rlm_i_rate *rate, uint64_t remaining, uint64_t less) {
+    uint64_t burst = rlm_i_load_seq_cst(&rate->burst), token = rlm_i_load_seq_cst(&rate->token);
+    uint64_t lag = rlm_i_load_seq_cst(&rate->lag), short_of, over;
+    if (remaining < burst + less) {
+        short_of = burst + less - remaining;
+        if (rlm_i_mul_high(short_of, token) != 0 || short_of * token > UINT64_C(1) << 60) return UINT64_C(1) << 60;
+        return short_of * token + lag;
+    }
+    over = remaining - burst - less;
+    return rlm_i_mul_high(over, token) != 0 || over * token > lag ? 0 : lag - over * token;
+}
+
+/* Moves TAT on until, with have ticks ahead counted for it if it has fewer now, it is need ticks ahead;
+   nothing if the bucket has another rate by now. Returns by how much. */
+static uint64_t rlm_i_bucket_hold(rlm_bucket *bucket, uint64_t generation, int64_t have, uint64_t need, uint64_t now_ns) {
+    uint64_t seen, next, ticks, ahead, more;
+    do {
+        rlm_i_rate *rate;
+        seen = rlm_i_bucket_word(bucket, now_ns);
+        rate = &bucket->rate[seen & 1];
+        if (((seen ^ generation) & 3) != 0) return 0;
+        ticks = rlm_i_ticks(rate, now_ns);
+        ahead = seen >> 2 > ticks ? (seen >> 2) - ticks : 0;
+        if (have > 0 && (uint64_t)have > ahead) ahead = (uint64_t)have;
+        if (ahead >= need) return 0;
+        more = need - ahead;
+        next = (seen >> 2 > ticks ? seen >> 2 : ticks) + more;
+        if (next >> 62 != 0) return 0;
+        rlm_i_owe(rate, seen >> 2, more, next, ticks);
+    } while (!rlm_i_cas_seq_cst(&bucket->word, &seen, next << 2 | (seen & 3)));
+    return more;
+}
+
+/* Brings TAT nearer, to need ticks ahead, where it is further. */
+static void rlm_i_bucket_ease(rlm_bucket *bucket, uint64_t need, uint64_t now_ns) {
+    uint64_t seen, ticks;
+    do {
+        seen = rlm_i_bucket_word(bucket, now_ns);
+        ticks = rlm_i_ticks(&bucket->rate[seen & 1], now_ns);
+        if (seen >> 2 <= ticks + need) return;
+    } while (!rlm_i_cas_seq_cst(&bucket->word, &seen, (ticks + need) << 2 | (seen & 3)));
+}
+
+static void rlm_i_add(rlm_word *word, uint64_t amount) {
+    uint64_t seen = rlm_i_load_seq_cst(word);
+    while (amount != 0 && !rlm_i_cas_seq_cst(word, &seen, seen + amount)) {}
+}
+
+/* What was used of the limit when permit was admitted, as it would be with all corrections made since. */
+static uint64_t rlm_i_used_then(const rlm_limiter *limiter, size_t index, const rlm_permit *permit) {
+    return permit->used[index] + rlm_i_load_seq_cst(&limiter->entry[index].corrected);
+}
+
+/* What others took between a request and its answer they may take again before the next: so much is kept in
+   hand, up to most. Takes in what one answer showed; returns by how much more is to be kept. */
+static uint64_t rlm_i_surprised(rlm_limiter *limiter, size_t index, uint64_t more, uint64_t most, uint64_t now_ns) {
+    rlm_i_heard *heard = &limiter->heard[index];
+    uint64_t delay_ns = rlm_i_load_seq_cst(&limiter->delay_ns) / 1024 + 1, others = rlm_i_load_seq_cst(&heard->others);
+    uint64_t then_ns = rlm_i_load_seq_cst(&heard->others_ns), past, seen = rlm_i_load_seq_cst(&heard->surprise), next;
+    past = now_ns > then_ns ? (now_ns - then_ns) / delay_ns : 0; /* of 1024 */
+    others = (past < 1024 ? others - rlm_i_mul_high(others, past << 54) : 0) + more;
+    if (others > most) others = most;
+    rlm_i_store_seq_cst(&heard->others, others);
+    rlm_i_store_seq_cst(&heard->others_ns, now_ns);
+    do next = others + others / 2 > seen ? others + others / 2 : seen - seen / 1024;
+    while (!rlm_i_cas_seq_cst(&heard->surprise, &seen, next));
+    return next > seen ? next - seen : 0;
+}
+
+/* Merges what remains of a bucket; less: what to take off it. */
+static void rlm_i_merge_bucket(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t remaining, uint64_t less, uint64_t now_ns) {
+    rlm_i_entry *entry = &limiter->entry[index];
+    uint64_t seen = rlm_i_bucket_word(&entry->as.bucket, now_ns), used = permit == NULL ? seen & 3 : rlm_i_used_then(limiter, index, permit);
+    int64_t have = permit == NULL ? 0 : (int64_t)(used & ~UINT64_C(3)) / 4;
+    uint64_t need = rlm_i_ahead_if(&entry->as.bucket.rate[seen & 1], remaining, less), more, most;
+    most = rlm_i_load_seq_cst(&entry->as.bucket.rate[seen & 1].burst_ticks) / 16;
+    need += rlm_i_load_seq_cst(&limiter->heard[index].surprise);
+    more = rlm_i_bucket_hold(&entry->as.bucket, used & 3, have, need, now_ns);
+    need += rlm_i_surprised(limiter, index, more, most, now_ns);
+    more += rlm_i_bucket_hold(&entry->as.bucket, used & 3, have + (int64_t)more, need, now_ns);
+    rlm_i_add(&entry->corrected, more << 2);
+}
+
+/* Merges what remains of a window or a calendar quota. */
+static void rlm_i_merge_count(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t remaining, uint64_t less, uint64_t now_ns) {
+    rlm_i_entry *entry = &limiter->entry[index];
+    rlm_usage usage;
+    uint64_t used, then, more, mark;
+    if (rlm_status(limiter, index, &usage, now_ns) != RLM_OK || remaining >= usage.limit + less) return;
+    used = usage.used;
+    if (permit != NULL) {
+        then = rlm_i_used_then(limiter, index, permit);
+        if (entry->kind == RLM_CALENDAR && permit->mark[index] != rlm_i_load_seq_cst(&entry->as.calendar.word) >> entry->as.calendar.bits) return;
+        if (then >> 63 == 0 && then > used) used = then;
+    }
+    if (used >= usage.limit + less - remaining) return;
+    more = usage.limit + less - remaining - used;
+    if (more <= RLM_AMOUNT_MAX && rlm_i_force(limiter, index, more, now_ns, &mark)) rlm_i_add(&entry->corrected, more);
+}
+
+static void rlm_i_merge(rlm_limiter *limiter, size_t index, const rlm_permit *permit, const rlm_reading *reading, uint64_t back, uint64_t now_ns) {
+    uint64_t less = back + reading->rounding;
+    if (limiter->entry[index].kind == RLM_BUCKET) rlm_i_merge_bucket(limiter, index, permit, reading->remaining, less, now_ns);
+    else rlm_i_merge_count(limiter, index, permit, reading->remaining, less, now_ns);
+}
+
+/* -- feedback: what the limit is -- */
+
+/* The period, as far as the figures of all answers tell. */
+static uint64_t rlm_i_period_heard(rlm_i_heard *heard, const rlm_reading *reading, uint64_t now_is_ns) {
+    static const uint64_t usual[] = {RLM_SECOND_NS, RLM_MINUTE_NS, RLM_HOUR_NS, RLM_DAY_NS};
+    uint64_t least = rlm_i_load_seq_cst(&heard->period_least_ns), most = rlm_i_load_seq_cst(&heard->period_most_ns);
+    uint64_t guess = rlm_i_load_seq_cst(&heard->known) == 0 && heard->given.follow == RLM_LEARN && reading->period_ns != 0 ? reading->period_ns : now_is_ns;
+    size_t i;
+    if (reading->period_least_ns > least) least = reading->period_least_ns;
+    if (reading->period_most_ns < most) most = reading->period_most_ns;
+    if (least > most) { /* it has changed */
+        least = reading->period_least_ns;
+        most = reading->period_most_ns;
+    }
+    rlm_i_store_seq_cst(&heard->period_least_ns, least);
+    rlm_i_store_seq_cst(&heard->period_most_ns, most);
+    if (guess >= least && guess <= most) return guess;
+    for (i = 0; i < sizeof usual / sizeof *usual; i++)
+        if (usual[i] >= least && usual[i] <= most) return usual[i];
+    return most != RLM_UNSAID ? most : least; /* the longer, the slower */
+}
+
+/* The guard a bucket should have: as configured, or as long as answers take, up to a share of the period. */
+static uint64_t rlm_i_guard_heard(const rlm_limiter *limiter, const rlm_limit *given, uint64_t period_ns) {
+    uint64_t guard_ns = rlm_i_load_seq_cst(&limiter->delay_ns);
+    if (guard_ns > period_ns / 16) guard_ns = period_ns / 16;
+    if (guard_ns < given->guard_ns) guard_ns = given->guard_ns;
+    return guard_ns < period_ns ? guard_ns : period_ns;
+}
+
+/* What a limit becomes by a reading. */
+static rlm_limit rlm_i_limit_heard(rlm_limiter *limiter, size_t index, const rlm_reading *reading) {
+    rlm_i_heard *heard = &limiter->heard[index];
+    const rlm_limit *given = &heard->given;
+    rlm_limit limit = rlm_i_limit_now(limiter, index);
+    bool said = reading->limit != RLM_UNSAID && reading->limit != 0;
+    if (given->follow >= RLM_RAMP || given->follow == RLM_FIXED) return limit;
+    if (said) limit.amount = reading->limit < RLM_AMOUNT_MAX ? reading->limit : RLM_AMOUNT_MAX;
+    if (given->follow == RLM_SHRINK && limit.amount > given->amount) limit.amount = given->amount;
+    if (given->kind != RLM_BUCKET || !said) return limit;
+    if (given->follow != RLM_SHRINK) limit.period_ns = rlm_i_period_heard(heard, reading, limit.period_ns);
+    limit.burst = given->follow == RLM_LEARN ? limit.amount : rlm_i_scale_up(given->burst, limit.amount, given->amount);
+    if (limit.burst > RLM_AMOUNT_MAX) limit.burst = RLM_AMOUNT_MAX;
+    limit.guard_ns = rlm_i_guard_heard(limiter, given, limit.period_ns);
+    return limit;
+}
+
+/* Tokens of a bucket that were used since permit was admitted beyond what was refilled; UINT64_MAX: it
+   cannot be told. */
+static uint64_t rlm_i_sent_since(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t now_ns) {
+    rlm_bucket *bucket = &limiter->entry[index].as.bucket;
+    uint64_t seen, ticks, token, ahead, used;
+    if (permit == NULL) return UINT64_MAX;
+    used = rlm_i_used_then(limiter, index, permit);
+    seen = rlm_i_bucket_word(bucket, now_ns);
+    ticks = rlm_i_ticks(&bucket->rate[seen & 1], now_ns);
+    token = rlm_i_load_seq_cst(&bucket->rate[seen & 1].token);
+    if (((seen ^ used) & 3) != 0 || token == 0) return UINT64_MAX;
+    ahead = seen >> 2 > ticks ? (seen >> 2) - ticks : 0;
+    if (used >> 63 != 0) used = 0;
+    return ahead > used >> 2 ? (ahead - (used >> 2) - 1) / token + 1 : 0;
+}
+
+/* Moves a limit to what a reading says of it. Returns whether it moved: then what remains was seen to. */
+static bool rlm_i_follow(rlm_limiter *limiter, size_t index, const rlm_permit *permit, const rlm_reading *reading, uint64_t back, uint64_t now_ns) {
+    rlm_i_heard *heard = &limiter->heard[index];
+    rlm_limit was = rlm_i_limit_now(limiter, index), is = rlm_i_limit_heard(limiter, index, reading);
+    bool first = heard->given.follow == RLM_LEARN && rlm_i_load_seq_cst(&heard->known) != 1 && reading->limit != RLM_UNSAID;
+    bool more = first || (is.amount > was.amount && heard->given.follow != RLM_SHRINK), same_guard = rlm_i_near(is.guard_ns, was.guard_ns);
+    uint64_t sent, seen, need;
+    rlm_bucket *bucket = &limiter->entry[index].as.bucket;
+    if (!first && is.amount == was.amount && is.burst == was.burst && is.period_ns == was.period_ns) return false;
+    if (same_guard) is.guard_ns = was.guard_ns;
+    if (is.kind != RLM_BUCKET) {
+        if (rlm_reconfigure(limiter, index, &is, now_ns) == RLM_OK) rlm_i_store_seq_cst(&heard->known, 1);
+        return false;
+    }
+    sent = rlm_i_sent_since(limiter, index, permit, now_ns);
+    if (rlm_reconfigure(limiter, index, &is, now_ns) != RLM_OK) return false;
+    rlm_i_store_seq_cst(&heard->known, 1);
+    if (reading->remaining == RLM_UNSAID || sent == UINT64_MAX) return true;
+    seen = rlm_i_load_seq_cst(&bucket->word);
+    need = rlm_i_ahead_if(&bucket->rate[seen & 1], reading->remaining, sent + back + reading->rounding);
+    (void)rlm_i_bucket_hold(bucket, seen, 0, need, now_ns);
+    if (more) rlm_i_bucket_ease(bucket, need, now_ns);
+    return true;
+}
+
+/* Whether no other reading of the same limit is tighter: an account may have a limit, and its project another. */
+static bool rlm_i_is_tightest(rlm_limiter *limiter, size_t index, const rlm_feedback *feedback, const rlm_reading *reading) {
+    const rlm_reading *other = feedback->reading;
+    for (; other < feedback->reading + feedback->count; other++)
+        if (other != reading && rlm_i_limit_read(limiter, other) == index &&
+            (other->limit < reading->limit || (other->limit == reading->limit && other < reading)))
+            return false;
+    return true;
+}
+
+/* Takes in one reading. claimed: this thread may move limits. */
+static void rlm_i_hear(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, const rlm_reading *reading,
+                       bool claimed, uint64_t now_ns) {
+    size_t index = rlm_i_limit_read(limiter, reading);
+    uint64_t since_ns = permit != NULL ? permit->since_ns : now_ns, back = 0;
+    rlm_i_amounts amounts;
+    bool moved = false;
+    if (index == limiter->count) return;
+    if (permit != NULL && feedback->outcome == RLM_REFUSED) { /* it was not charged there, and will be given back here */
+        rlm_i_amounts_of(&amounts, &permit->cost);
+        back = amounts.of[reading->meter];
+    }
+    if (claimed && since_ns >= rlm_i_load_seq_cst(&limiter->heard[index].since_ns) && rlm_i_is_tightest(limiter, index, feedback, reading)) {
+        moved = rlm_i_follow(limiter, index, permit, reading, back, now_ns);
+        rlm_i_raise(&limiter->heard[index].since_ns, since_ns);
+    }
+    if (reading->remaining != RLM_UNSAID && !moved) rlm_i_merge(limiter, index, permit, reading, back, now_ns);
+}
+
+/* Lets the guards follow the delays seen. */
+static void rlm_i_follow_delay(rlm_limiter *limiter, uint64_t now_ns) {
+    size_t i;
+    for (i = 0; i < limiter->count; i++) {
+        const rlm_limit *given = &limiter->heard[i].given;
+        rlm_limit limit;
+        uint64_t was_ns;
+        if (given->kind != RLM_BUCKET || given->follow == RLM_FIXED || given->follow == RLM_RAMP) continue;
+        if (given->follow == RLM_LEARN && rlm_i_load_seq_cst(&limiter->heard[i].known) == 0) continue;
+        limit = rlm_i_limit_now(limiter, i);
+        was_ns = limit.guard_ns;
+        limit.guard_ns = rlm_i_guard_heard(limiter, given, limit.period_ns);
+        if (limit.guard_ns > was_ns + was_ns / 4 + limit.period_ns / 1024 || limit.guard_ns < was_ns / 2)
+            (void)rlm_reconfigure(limiter, i, &limit, now_ns);
+    }
+}
+
+/* -- feedback: refusals -- */
+
+#define RLM_I_TOKEN_METERS (1u << RLM_INPUT_TOKENS | 1u << RLM_OUTPUT_TOKENS | 1u << RLM_TOKENS)
+
+/* Whether a refusal means this limit. */
+static bool rlm_i_is_named(const rlm_limiter *limiter, size_t index, uint32_t named) {
+    const rlm_i_entry *entry = &limiter->entry[index];
+    uint32_t all = 0, mine = entry->kind == RLM_CONCURRENCY ? RLM_NAMED_CONCURRENCY : UINT32_C(1) << entry->meter;
+    size_t i;
+    if (limiter->heard[index].given.follow == RLM_RAMP) return false;
+    if (named == 0) return true;
+    for (i = 0; i < limiter->count; i++)
+        all |= limiter->entry[i].kind == RLM_CONCURRENCY ? RLM_NAMED_CONCURRENCY : UINT32_C(1) << limiter->entry[i].meter;
+    if ((named & RLM_I_TOKEN_METERS & ~all) != 0) named |= RLM_I_TOKEN_METERS; /* counted apart there, together here, or the other way */
+    return (named & all) == 0 || (named & mine) != 0;
+}
+
+/* The server admits this request after wait_ns, and not before: so much the bucket holds, and no more. */
+static void rlm_i_hold_until(rlm_limiter *limiter, size_t index, const rlm_permit *permit, const rlm_feedback *feedback, uint64_t now_ns) {
+    rlm_bucket *bucket = &limiter->entry[index].as.bucket;
+    uint64_t seen = rlm_i_bucket_word(bucket, now_ns), wait_ticks, tokens, token, mine = 0, theirs, need;
+    const rlm_i_rate *rate = &bucket->rate[seen & 1];
+    rlm_i_amounts amounts;
+    if (permit == NULL) return;
+    rlm_i_amounts_of(&amounts, &permit->cost);
+    mine = amounts.of[limiter->entry[index].meter];
+    theirs = feedback->requested != RLM_UNSAID && feedback->requested <= RLM_AMOUNT_MAX ? feedback->requested : mine;
+    token = rlm_i_load_seq_cst(&rate->token);
+    tokens = rlm_i_load_seq_cst(&rate->burst) + mine; /* mine will be given back */
+    tokens = tokens > theirs ? tokens - theirs : 0;
+    wait_ticks = feedback->retry_after_ns * rlm_i_load_seq_cst(&rate->ticks_per_ns);
+    if (rlm_i_mul_high(feedback->retry_after_ns, rlm_i_load_seq_cst(&rate->ticks_per_ns)) != 0 || rlm_i_mul_high(tokens, token) != 0) return;
+    if (wait_ticks > UINT64_C(1) << 60 || tokens * token > UINT64_C(1) << 60) return;
+    need = wait_ticks + tokens * token;
+    rlm_i_add(&limiter->entry[index].corrected, rlm_i_bucket_hold(bucket, seen, 0, need, now_ns) << 2);
+}
+
+static void rlm_i_set_amount(rlm_limiter *limiter, size_t index, uint64_t amount, uint64_t now_ns) {
+    rlm_limit limit = rlm_i_limit_now(limiter, index);
+    limit.amount = amount;
+    if (limit.kind == RLM_BUCKET) limit.burst = amount;
+    (void)rlm_reconfigure(limiter, index, &limit, now_ns);
+}
+
+/* A limit on requests of which the server tells nothing but that it was exceeded: what it took in the
+   last minute is about what it takes. */
+static void rlm_i_guess(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t now_ns) {
+    rlm_i_heard *heard = &limiter->heard[index];
+    uint64_t amount = rlm_recent(limiter, now_ns), known = rlm_i_load_seq_cst(&heard->known);
+    uint64_t was = rlm_i_limit_now(limiter, index).amount;
+    if (heard->given.follow != RLM_LEARN || heard->given.meter != RLM_REQUESTS || known == 1) return;
+    if (heard->given.period_ns != RLM_MINUTE_NS || permit == NULL || permit->since_ns < rlm_i_load_seq_cst(&heard->since_ns)) return;
+    amount = amount > 2 ? amount - 1 : 1;
+    if (known == 2 && amount > was - was / 8) amount = was > 1 ? was - was / 8 - 1 : 1;
+    rlm_i_set_amount(limiter, index, amount != 0 ? amount : 1, now_ns);
+    rlm_i_store_seq_cst(&heard->known, 2);
+    rlm_i_store_seq_cst(&heard->round_ns, now_ns);
+    rlm_i_raise(&heard->since_ns, now_ns);
+}
+
+/* A guess that holds for a minute rises by a sixteenth. */
+static void rlm_i_guess_higher(rlm_limiter *limiter, size_t index, uint64_t now_ns) {
+    rlm_i_heard *heard = &limiter->heard[index];
+    uint64_t amount;
+    if (rlm_i_load_seq_cst(&heard->known) != 2 || now_ns < rlm_i_load_seq_cst(&heard->round_ns) + RLM_MINUTE_NS) return;
+    amount = rlm_i_limit_now(limiter, index).amount;
+    if (rlm_recent(limiter, now_ns) < amount - amount / 4) return; /* it was not tried */
+    rlm_i_set_amount(limiter, index, amount + amount / 16 + 1, now_ns);
+    rlm_i_store_seq_cst(&heard->round_ns, now_ns);
+}
+
+/* A cap that is not adaptive but too high: one less than are out. */
+static void rlm_i_lower_cap(rlm_limiter *limiter, size_t index) {
+    rlm_limit limit = rlm_i_limit_now(limiter, index);
+    uint64_t out = rlm_i_load_seq_cst(&limiter->entry[index].as.concurrency.word) & UINT32_MAX;
+    if (limiter->heard[index].given.follow == RLM_FIXED || limiter->heard[index].given.follow == RLM_ADAPT) return;
+    if (out < 2 || out > limit.amount) return;
+    limit.amount = out - 1;
+    (void)rlm_reconfigure(limiter, index, &limit, 0);
+}
+
+static void rlm_i_refused(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, uint64_t now_ns) {
+    uint64_t wait_ns = feedback->retry_after_ns, times;
+    bool told = wait_ns != RLM_UNSAID && wait_ns != 0, remains = false;
+    size_t i;
+    for (i = 0; i < feedback->count; i++) remains |= feedback->reading[i].remaining != RLM_UNSAID;
+    if (told && wait_ns > UINT64_C(1) << 55) wait_ns = UINT64_C(1) << 55;
+    if (!told && !remains && feedback->named != RLM_NAMED_CONCURRENCY) {
+        times = rlm_i_load_seq_cst(&limiter->refusals);
+        wait_ns = 5 * RLM_SECOND_NS << (times < 3 ? times : 3);
+        rlm_i_raise(&limiter->refusals, times + 1);
+        (void)rlm_pause(limiter, RLM_ALL, wait_ns, now_ns);
+    }
+    for (i = 0; i < limiter->count; i++) {
+        if (!rlm_i_is_named(limiter, i, feedback->named)) continue;
+        if (told) (void)rlm_pause(limiter, i, wait_ns, now_ns);
+        if (told && limiter->entry[i].kind == RLM_BUCKET) rlm_i_hold_until(limiter, i, permit, feedback, now_ns);
+        if (limiter->entry[i].kind == RLM_CONCURRENCY && feedback->named != 0) rlm_i_lower_cap(limiter, i);
+        if (limiter->entry[i].kind == RLM_BUCKET) rlm_i_guess(limiter, i, permit, now_ns);
+    }
+}
+
+/* -- feedback: adaptive concurrency -- */
+
+/* A round is 16 to 64 answers to requests sent since it began. While their mean delay is near the
+   shortest mean there was, more at a time do no harm, and the cap grows: doubled until it first did
+   not help, then by an eighth. A cap of twice what the server works on makes delays twice as long; beyond 2.5 times
+   it shrinks. Delays are means over a round, not compared one by one: answers of a language model differ
+   tenfold. On overload it loses three tenths, once for all that were sent before. After TCP's slow start
+   and the gradient limit of Netflix's concurrency-limits. */
+static void rlm_i_set_cap(rlm_limiter *limiter, size_t index, uint64_t cap, uint64_t now_ns) {
+    rlm_i_heard *heard = &limiter->heard[index];
+    rlm_limit limit = heard->given;
+    if (cap < limit.least) cap = limit.least;
+    if (cap < limit.amount) limit.amount = cap;
+    (void)rlm_concurrency_reconfigure(&limiter->entry[index].as.concurrency, &limit);
+    rlm_i_store_seq_cst(&heard->round, 0);
+    rlm_i_store_seq_cst(&heard->round_ns, now_ns);
+}
+
+static void rlm_i_overloaded(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t now_ns) {
+    rlm_i_heard *heard = &limiter->heard[index];
+    uint64_t cap = rlm_i_limit_now(limiter, index).amount, since_ns = permit != NULL ? permit->since_ns : now_ns;
+    uint64_t seen = rlm_i_load_seq_cst(&heard->since_ns);
+    if (heard->given.follow != RLM_ADAPT || since_ns < seen || !rlm_i_cas_seq_cst(&heard->since_ns, &seen, now_ns)) return;
+    rlm_i_store_seq_cst(&heard->known, 1);
+    rlm_i_set_cap(limiter, index, cap - (3 * cap + 9) / 10, now_ns);
+}
+
+static void rlm_i_adapt(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t now_ns) {
+    rlm_i_heard *heard = &limiter->heard[index];
+    uint64_t word = rlm_i_load_seq_cst(&limiter->entry[index].as.concurrency.word), cap = word >> 32, out = word & UINT32_MAX;
+    uint64_t round = rlm_i_load_seq_cst(&heard->round), wanted = cap < 16 ? 16 : cap < 64 ? cap : 64, mean, best;
+    if (heard->given.follow != RLM_ADAPT || permit == NULL || now_ns <= permit->since_ns) return;
+    if (permit->since_ns < rlm_i_load_seq_cst(&heard->round_ns)) return;
+    round += (UINT64_C(1) << 48) + ((now_ns - permit->since_ns) / 1000 & ((UINT64_C(1) << 40) - 1));
+    rlm_i_store_seq_cst(&heard->round, round);
+    if (round >> 48 < wanted) return;
+    mean = (round & ((UINT64_C(1) << 48) - 1)) / (round >> 48) + 1;
+    best = rlm_i_load_seq_cst(&heard->best_ns);
+    best = best == 0 || mean < best ? mean : best + best / 50; /* requests change, too */
+    rlm_i_store_seq_cst(&heard->best_ns, best);
+    if (mean <= best + best / 2) {
+        if (2 * out >= cap) cap += rlm_i_load_seq_cst(&heard->known) == 0 ? cap : cap / 8 + 1;
+    } else {
+        rlm_i_store_seq_cst(&heard->known, 1);
+        if (mean > 2 * best + best / 2) cap -= cap / 10;
+    }
+    rlm_i_set_cap(limiter, index, cap, now_ns);
+}
+
+/* -- feedback: ramp -- */
+
+/* The pace of a ramp, and what may go at once: what a second brings, so that it is a pace. */
+static void rlm_i_set_pace(rlm_limiter *limiter, size_t index, uint64_t per_minute, uint64_t now_ns) {
+    const rlm_limit *given = &limiter->heard[index].given;
+    rlm_limit limit = rlm_per_minute(RLM_REQUESTS, per_minute), least = rlm_per(RLM_REQUESTS, given->amount, given->period_ns);
+    uint64_t floor = rlm_i_scale_up(given->amount, RLM_MINUTE_NS, given->period_ns);
+    if (per_minute <= floor) limit = least;
+    limit.burst = per_minute < RLM_I_PACE_MAX ? per_minute / 60 + 1 : per_minute;
+    (void)rlm_reconfigure(limiter, index, &limit, now_ns);
+}
+
+/* Back to the former pace: the average of the last minutes, between a quarter and three quarters of
+   what it is now. */
+static void rlm_i_slow_down(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t now_ns) {
+    rlm_i_heard *heard = &limiter->heard[index];
+    uint64_t pace = rlm_recent(limiter, now_ns), former = rlm_i_load_seq_cst(&limiter->former) / 16;
+    uint64_t seen = rlm_i_load_seq_cst(&heard->since_ns);
+    if (heard->given.follow != RLM_RAMP || (permit != NULL && permit->since_ns < seen)) return;
+    if (!rlm_i_cas_seq_cst(&heard->since_ns, &seen, now_ns)) return;
+    if (rlm_i_load_seq_cst(&heard->pace_ns) == 0) rlm_i_store_seq_cst(&heard->pace, pace);
+    if (former > pace - pace / 4) former = pace - pace / 4;
+    if (former < pace / 4) former = pace / 4;
+    rlm_i_set_pace(limiter, index, former != 0 ? former : 1, now_ns);
+    rlm_i_store_seq_cst(&heard->pace_ns, now_ns + heard->given.period_ns);
+}
+
+/* A quarter more each minute, until twice the pace that was too fast; then the ramp is at rest. */
+static void rlm_i_climb(rlm_limiter *limiter, size_t index, uint64_t now_ns) {
+    rlm_i_heard *heard = &limiter->heard[index];
+    uint64_t at_ns = rlm_i_load_seq_cst(&heard->pace_ns), pace;
+    rlm_limit limit;
+    if (heard->given.follow != RLM_RAMP || at_ns == 0 || now_ns < at_ns) return;
+    limit = rlm_i_limit_now(limiter, index);
+    pace = limit.period_ns == RLM_MINUTE_NS ? limit.amount : rlm_i_scale_up(limit.amount, RLM_MINUTE_NS, limit.period_ns);
+    pace += pace / 4 + 1;
+    if (pace > 2 * rlm_i_load_seq_cst(&heard->pace)) {
+        rlm_i_set_pace(limiter, index, RLM_I_PACE_MAX, now_ns);
+        rlm_i_store_seq_cst(&heard->pace_ns, 0);
+    } else {
+        rlm_i_set_pace(limiter, index, pace, now_ns);
+        rlm_i_store_seq_cst(&heard->pace_ns, now_ns + RLM_MINUTE_NS);
+    }
+}
+
+/* The pace of the last five minutes, for a ramp to go back to. */
+static void rlm_i_note_pace(rlm_limiter *limiter, uint64_t now_ns) {
+    uint64_t then_ns = rlm_i_load_seq_cst(&limiter->former_ns), span = 300, elapsed, former = rlm_i_load_seq_cst(&limiter->former);
+    if (now_ns < then_ns || now_ns - then_ns < 10 * RLM_SECOND_NS) return;
+    elapsed = (now_ns - then_ns) / RLM_SECOND_NS;
+    if (elapsed > span) elapsed = span;
+    if (then_ns != 0) former = (former * (span - elapsed) + 16 * rlm_recent(limiter, now_ns) * elapsed) / span;
+    rlm_i_store_seq_cst(&limiter->former, former);
+    rlm_i_store_seq_cst(&limiter->former_ns, now_ns);
+}
+
+/* -- feedback: all together -- */
+
+/* About the longest delay of late: up at once, down by a sixty-fourth of the difference. */
+static void rlm_i_note_delay(rlm_limiter *limiter, const rlm_permit *permit, uint64_t now_ns) {
+    uint64_t delay_ns, seen = rlm_i_load_seq_cst(&limiter->delay_ns);
+    if (permit == NULL || now_ns < permit->since_ns) return;
+    delay_ns = now_ns - permit->since_ns;
+    while (!rlm_i_cas_seq_cst(&limiter->delay_ns, &seen, delay_ns > seen ? delay_ns : seen - (seen - delay_ns) / 64)) {}
+}
+
+/* What only one thread at a time does. */
+static void rlm_i_move(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, uint64_t now_ns) {
+    size_t i;
+    rlm_i_note_pace(limiter, now_ns);
+    if (feedback->outcome == RLM_ANSWERED) rlm_i_follow_delay(limiter, now_ns);
+    for (i = 0; i < limiter->count; i++) {
+        if (feedback->outcome == RLM_ANSWERED && limiter->entry[i].kind == RLM_CONCURRENCY) rlm_i_adapt(limiter, i, permit, now_ns);
+        rlm_i_climb(limiter, i, now_ns);
+        if (limiter->entry[i].kind == RLM_BUCKET) rlm_i_guess_higher(limiter, i, now_ns);
+    }
+}
+
+RLM_I_DEF int rlm_observe(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, uint64_t now_ns) {
+    uint64_t free_to_learn = 0;
+    bool claimed, overload;
+    size_t i;
+    if (limiter == NULL || feedback == NULL) return RLM_E_NULL;
+    if (feedback->outcome >= RLM_I_OUTCOMES || feedback->count > RLM_READINGS_MAX) return RLM_E_FEEDBACK;
+    if (permit != NULL && rlm_i_load_seq_cst(&permit->state) != RLM_I_PERMIT_OUT) return RLM_E_PERMIT;
+    claimed = rlm_i_cas_seq_cst(&limiter->learning, &free_to_learn, 1);
+    if (feedback->outcome == RLM_ANSWERED) {
+        rlm_i_note_delay(limiter, permit, now_ns);
+        rlm_i_store_seq_cst(&limiter->refusals, 0);
+    }
+    for (i = 0; i < feedback->count; i++) rlm_i_hear(limiter, permit, feedback, &feedback->reading[i], claimed, now_ns);
+    if (feedback->outcome == RLM_REFUSED) rlm_i_refused(limiter, permit, feedback, now_ns);
+    else if (feedback->outcome != RLM_ANSWERED && feedback->retry_after_ns != RLM_UNSAID && feedback->retry_after_ns <= UINT64_C(1) << 55)
+        (void)rlm_pause(limiter, RLM_ALL, feedback->retry_after_ns, now_ns);
+    overload = feedback->outcome == RLM_OVERLOADED || feedback->outcome == RLM_SLOW_DOWN ||
+               (feedback->outcome == RLM_REFUSED && (feedback->named & RLM_NAMED_CONCURRENCY) != 0);
+    for (i = 0; i < limiter->count; i++) {
+        if (overload && limiter->entry[i].kind == RLM_CONCURRENCY) rlm_i_overloaded(limiter, i, permit, now_ns);
+        if (feedback->outcome == RLM_SLOW_DOWN) rlm_i_slow_down(limiter, i, permit, now_ns);
+    }
+    if (claimed) {
+        rlm_i_move(limiter, permit, feedback, now_ns);
+        rlm_i_store_seq_cst(&limiter->learning, 0);
+    }
+    rlm_i_probe_answered(limiter, feedback->outcome);
+    return RLM_OK;
+}
+
+/* -- estimates -- */
+
+#define RLM_I_ONE UINT64_C(4096) /* a ratio of 1 */
+
+RLM_I_DEF int rlm_route_init(rlm_route *route, uint32_t quantile_permille) {
+    if (route == NULL) return RLM_E_NULL;
+    if (quantile_permille == 0 || quantile_permille > 999) return RLM_E_AMOUNT;
+    rlm_i_clear(route, sizeof *route);
+    route->quantile_permille = quantile_permille;
+    return RLM_OK;
+}
+
+/* The bin of an amount of 1 or more, and the largest amount in a bin. */
+static uint32_t rlm_i_bin(uint64_t amount) {
+    uint64_t octave = rlm_i_bit_length(amount) - 1;
+    uint64_t quarter = octave >= 2 ? amount >> (octave - 2) & 3 : (amount << (2 - octave)) & 3;
+    return (uint32_t)(4 * octave + quarter < RLM_I_ROUTE_BINS ? 4 * octave + quarter : RLM_I_ROUTE_BINS - 1);
+}
+
+static uint64_t rlm_i_bin_top(uint32_t bin) {
+    uint64_t octave = bin / 4, next = 5 + bin % 4; /* of the bin after it: next / 4 x 2^octave */
+    return ((next << octave) - 1) / 4;
+}
+
+/* The quantile of the outputs seen; 0 until there are enough. */
+static uint64_t rlm_i_output_heard(const rlm_route *route) {
+    uint64_t count[RLM_I_ROUTE_BINS], total = 0, sum = 0;
+    uint32_t i;
+    for (i = 0; i < RLM_I_ROUTE_BINS; i++) total += count[i] = rlm_i_load_seq_cst(&route->bin[i]);
+    if (total < 8) return 0;
+    for (i = 0; i < RLM_I_ROUTE_BINS; i++) {
+        sum += count[i];
+        if (1000 * sum >= route->quantile_permille * total) break;
+    }
+    return rlm_i_bin_top(i < RLM_I_ROUTE_BINS ? i : RLM_I_ROUTE_BINS - 1);
+}
+
+RLM_I_DEF rlm_cost rlm_route_estimate(const rlm_route *route, const rlm_cost *estimate) {
+    rlm_cost cost = *estimate;
+    uint64_t input = rlm_i_load_seq_cst(&route->input), output = rlm_i_output_heard(route), ratio = (input >> 40) + (input >> 16 & 0xffffff);
+    if ((input & 0xffff) >= 8 && cost.input_tokens <= RLM_AMOUNT_MAX) {
+        cost.input_tokens = rlm_i_scale_up(cost.input_tokens, ratio, RLM_I_ONE);
+        if (cost.input_tokens > RLM_AMOUNT_MAX) cost.input_tokens = RLM_AMOUNT_MAX;
+    }
+    if (output != 0 && output < cost.output_tokens) cost.output_tokens = output;
+    return cost;
+}
+
+static void rlm_i_learn_input(rlm_route *route, uint64_t estimated, uint64_t actual) {
+    uint64_t seen = rlm_i_load_seq_cst(&route->input), next, seen_ratio = rlm_i_scale_up(actual, RLM_I_ONE, estimated);
+    if (seen_ratio > 0xffffff) seen_ratio = 0xffffff; /* 4,096 times as much */
+    do {
+        uint64_t ratio = seen >> 40, spread = seen >> 16 & 0xffffff, count = seen & 0xffff, over = count < 31 ? count + 1 : 32;
+        uint64_t apart = seen_ratio > ratio ? seen_ratio - ratio : ratio - seen_ratio;
+        if (count == 0) apart = seen_ratio / 8;
+        ratio = (ratio * (over - 1) + seen_ratio + over / 2) / over;
+        spread = (spread * (over - 1) + apart + over / 2) / over;
+        next = ratio << 40 | spread << 16 | (count < 0xffff ? count + 1 : count);
+    } while (!rlm_i_cas_seq_cst(&route->input, &seen, next));
+}
+
+static void rlm_i_learn_output(rlm_route *route, uint64_t actual) {
+    uint64_t seen = rlm_i_load_seq_cst(&route->outputs);
+    uint32_t i;
+    rlm_i_add(&route->bin[rlm_i_bin(actual)], 1);
+    while (!rlm_i_cas_seq_cst(&route->outputs, &seen, seen + 1 < 1000 ? seen + 1 : 500)) {}
+    if (seen + 1 < 1000) return;
+    for (i = 0; i < RLM_I_ROUTE_BINS; i++) { /* the older count for half */
+        uint64_t count = rlm_i_load_seq_cst(&route->bin[i]);
+        while (!rlm_i_cas_seq_cst(&route->bin[i], &count, count / 2)) {}
+    }
+}
+
+RLM_I_DEF int rlm_route_learn(rlm_route *route, const rlm_cost *estimate, const rlm_cost *actual) {
+    if (route == NULL || estimate == NULL || actual == NULL) return RLM_E_NULL;
+    if (!rlm_i_cost_is_sane(estimate) || !rlm_i_cost_is_sane(actual)) return RLM_E_COST;
+    if (estimate->input_tokens != 0 && actual->input_tokens != 0) rlm_i_learn_input(route, estimate->input_tokens, actual->input_tokens);
+    if (actual->output_tokens != 0) rlm_i_learn_output(route, actual->output_tokens);
+    return RLM_OK;
 }
 
 /* -- queue -- */

@@ -80,6 +80,10 @@ RLM_I_DECL int rlm_wait_acquire(rlm_wait *line, const rlm_cost *cost, uint32_t p
 RLM_I_DECL int rlm_wait_settle(rlm_wait *line, rlm_permit *permit, const rlm_cost *actual);
 RLM_I_DECL int rlm_wait_refund(rlm_wait *line, rlm_permit *permit);
 
+/* rlm_wait_observe is rlm_observe, and lets the next ask again, as limits may have moved. Returns what
+   that returns. */
+RLM_I_DECL int rlm_wait_observe(rlm_wait *line, const rlm_permit *permit, const rlm_feedback *feedback);
+
 /* rlm_wait_cancel ends the wait that has this ticket, or the next one that begins with it. A wait
    that was admitted first stays admitted. Returns RLM_OK or RLM_E_NULL. */
 RLM_I_DECL int rlm_wait_cancel(rlm_wait *line, rlm_ticket *ticket);
@@ -261,6 +265,14 @@ RLM_I_DEF int rlm_wait_refund(rlm_wait *line, rlm_permit *permit) {
     int status;
     if (line == NULL) return RLM_E_NULL;
     status = rlm_cancel(line->limiter, permit, rlm_clock_now(&line->clock));
+    rlm_wait_wake(line);
+    return status;
+}
+
+RLM_I_DEF int rlm_wait_observe(rlm_wait *line, const rlm_permit *permit, const rlm_feedback *feedback) {
+    int status;
+    if (line == NULL) return RLM_E_NULL;
+    status = rlm_observe(line->limiter, permit, feedback, rlm_clock_now(&line->clock));
     rlm_wait_wake(line);
     return status;
 }

@@ -79,7 +79,7 @@ static uint32_t next_name(const char *const *names, size_t count) {
 }
 
 static rlm_limit next_limit(void) {
-    rlm_limit limit;
+    rlm_limit limit = rlm_per(RLM_REQUESTS, 1, 1); /* fields that no case has as they usually are */
     limit.kind = next_name(kind_names, sizeof kind_names / sizeof *kind_names);
     limit.meter = next_name(meter_names, sizeof meter_names / sizeof *meter_names);
     limit.amount = next_number();
