@@ -20,7 +20,7 @@ BUCKET    One limit, any number of threads, one compare-and-swap for each decisi
               // 0: taken.  RLM_NEVER: more than the burst.  Otherwise: nothing was taken,
               // ask again after wait_ns.
 
-LIMITER   Several limits, all or nothing. 17 kB: better static than on a small stack.
+LIMITER   Several limits, all or nothing. 20 kB: better static than on a small stack.
 
               static rlm_limiter claude;
               rlm_limit limits[] = {
@@ -226,8 +226,8 @@ enum {
 enum {
     RLM_SHRINK,         /* follows the server below what was configured, and back up to it */
     RLM_FIXED,          /* stays as configured; what remains of it and refusals are believed all the same */
-    RLM_FOLLOW,         /* follows the server */
-    RLM_LEARN,          /* not known: as good as none, until the server tells */
+    RLM_FOLLOW,         /* follows the server. Until the first answer one permit is out at a time, ... */
+    RLM_LEARN,          /* ... and so here: not known, as good as none, until the server tells */
     RLM_RAMP,           /* a pace that is there only after the server said "slow down": rlm_ramp */
     RLM_ADAPT,          /* a cap that seeks its own height: rlm_adaptive */
     RLM_I_FOLLOWS
@@ -521,7 +521,8 @@ typedef struct rlm_i_step {
    fills the idle one and changes generation and TAT in one compare-and-swap, so an operation that
    read the old rate fails its own and starts again. */
 
-/* A rate in use. Written before its generation is current, then read only, but for the last two. */
+/* A rate in use. Written before its generation is current, then read only, but for the last three, and for
+   lag, reach and guard_ns, which rlm_i_bucket_guard may change. */
 typedef struct rlm_i_rate {
     rlm_word epoch_ns;      /* tick 0 */
     rlm_word ticks_per_ns, ticks_per_ns_frac;
@@ -730,7 +731,7 @@ RLM_I_DECL int rlm_window_credit(rlm_window *window, uint64_t n, uint64_t mark);
    can, and mostly 200 times). */
 RLM_I_DECL int rlm_window_debit(rlm_window *window, uint64_t n, uint64_t now_ns);
 
-/* rlm_window_status tells limit, used, remaining and reset. Returns RLM_OK or RLM_E_NULL. */
+/* rlm_window_status tells limit, used, remaining and reset. Lock-free. Returns RLM_OK or RLM_E_NULL. */
 RLM_I_DECL int rlm_window_status(rlm_window *window, rlm_usage *usage, uint64_t now_ns);
 
 RLM_I_DECL uint64_t rlm_i_window_plan(rlm_window *window, uint64_t n, bool force, uint64_t now_ns, rlm_i_step *step);
@@ -863,17 +864,22 @@ RLM_I_DECL uint64_t rlm_i_calendar_plan(rlm_calendar *calendar, uint64_t n, bool
    all agree; then it takes from each, and gives back what it took if another thread was faster. In
    between, others may be refused for a moment what is given back: never the reverse. */
 
+#define RLM_I_TRAIL 16
+
 /* What rlm_observe knows of a limit. Hints that make a decision better; none is needed for a limit to
    hold, so they change one by one. */
 typedef struct rlm_i_heard {
-    rlm_limit given;       /* as configured */
+    rlm_limit first;       /* as configured at first; of these fields what is configured now: */
+    rlm_word amount, period_ns, burst, guard_ns;
     rlm_word known;        /* RLM_LEARN: whether the amount was told (1) or guessed (2) */
     rlm_word since_ns;     /* when the request was sent whose answer moved the limit last */
     rlm_word period_least_ns, period_most_ns;
-    rlm_word pause_ns;     /* the longest pause there was */
-    rlm_word others, others_ns; /* what answers of late showed others to have used, in units of rlm_i_step.used; when */
+    rlm_word pause_ns;     /* how long the pause is */
+    rlm_word others, others_ns; /* what answers of late showed others to have used; when */
     rlm_word surprise;     /* about the most that others was */
-    rlm_word round_ns, round, best_ns; /* RLM_ADAPT: the round begun, what it saw, the shortest mean delay */
+    uint64_t trails, trail_ns[RLM_I_TRAIL], trail[RLM_I_TRAIL]; /* where TAT was; used by one thread at a time */
+    rlm_word round_ns, round; /* RLM_ADAPT: the round begun, what it saw. RLM_LEARN: likewise */
+    rlm_word best_ns;         /* RLM_ADAPT: the shortest mean delay */
     rlm_word pace, pace_ns;            /* RLM_RAMP: where to climb to; when to move next, 0: at rest */
 } rlm_i_heard;
 
@@ -894,12 +900,12 @@ typedef struct rlm_i_entry {
 typedef struct rlm_limiter {
     uint64_t count;
     uint64_t guarded; /* whether a calendar has a guard */
-    uint64_t epoch_ns;
+    uint64_t epoch_ns, began_ns;
     rlm_word recent[RLM_I_RECENT]; /* 2 s since epoch_ns << 32 | requests admitted */
     rlm_word probe;    /* while nothing was observed: how many may be out << 32 | how many are; 0: any number */
     rlm_word learning; /* 1 while a thread moves limits */
     rlm_word delay_ns; /* from a permit to its answer: about the longest of late */
-    rlm_word refusals; /* in a row, of which the server did not say how long */
+    rlm_word refusals, refused_ns; /* in a row, of which the server did not say how long; the last */
     rlm_word former, former_ns; /* requests a minute x 16, averaged over five minutes; when */
     rlm_i_heard heard[RLM_LIMITS_MAX];
     rlm_i_entry entry[RLM_LIMITS_MAX];
@@ -945,7 +951,8 @@ RLM_I_DECL int rlm_settle(rlm_limiter *limiter, rlm_permit *permit, const rlm_co
 RLM_I_DECL int rlm_cancel(rlm_limiter *limiter, rlm_permit *permit, uint64_t now_ns);
 
 /* rlm_reconfigure gives limit index new numbers while in use, as the function of its kind does;
-   kind and meter must be as before. Returns that function's errors, RLM_E_INDEX, _KIND or _METER. */
+   kind and meter must be as before, and follow stays as it was (of an adaptive cap the upper bound
+   changes, of a ramp floor and hold from the next time on). Returns that function's errors, RLM_E_INDEX, _KIND or _METER. */
 RLM_I_DECL int rlm_reconfigure(rlm_limiter *limiter, size_t index, const rlm_limit *limit, uint64_t now_ns);
 
 /* rlm_status tells limit, used, remaining and reset of limit index. Returns RLM_OK, RLM_E_NULL or
@@ -1120,16 +1127,19 @@ RLM_I_INLINE rlm_reading rlm_reading_none(uint32_t meter) {
 
 /* rlm_observe believes what the server said in answer to the request of permit, which must still be out:
    observe, then settle or cancel. permit may be null if the feedback belongs to no request.
-   - What remains is merged as min(here, there less what was sent since): only ever downwards, so
-     late and reordered answers do no harm.
+   - What remains there lowers what is here, never raises it, so late and reordered answers do no harm.
+     What was sent since the request counts as having arrived before it, as far as it can have: requests overtake
+     each other, and to take a burst off twice costs a period. The answers to it show the rest.
    - A refusal pauses the limits it names, or all, for as long as the server says; if it does not
      say, until enough remains, or 5 s and twice that each time in a row.
    - The limit and its period are followed as far as limit.follow allows. What was available stays;
      more becomes available only if the server says that it remains.
    - Buckets keep in hand what may change between a request and its answer: their guard follows the
-     delay seen, from the guard configured up to 1/16 of the period (not RLM_FIXED).
+     delay seen, from the guard configured up to 1/16 of the period (not RLM_FIXED); and one and a half times what others were
+     seen to take within such a delay, up to 1/8 of the burst.
+   - A server that never tells its limits, but refuses: a bucket exceeded loses an eighth, and gains 1/64 a minute.
    - rlm_adaptive and rlm_ramp limits move. Limits to be learned are opened.
-   Lock-free; of two threads that would move limits at once, one leaves that to the next answer. Those who wait in
+   Lock-free; of two threads that observe at once, one leaves what remains and how limits move to the next answer. Those who wait in
    a queue should ask again afterwards (rlm_wait_wake). Returns RLM_OK, or without any effect RLM_E_NULL,
    RLM_E_PERMIT (not out), RLM_E_FEEDBACK. */
 RLM_I_DECL int rlm_observe(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, uint64_t now_ns);
@@ -1156,7 +1166,7 @@ RLM_I_DECL int rlm_debit(rlm_limiter *limiter, const rlm_cost *cost, uint64_t no
 #define RLM_I_ROUTE_BINS 160 /* four to an octave, up to 2^40 */
 
 typedef struct rlm_route {
-    rlm_word input;     /* actual to estimated: ratio << 40 | mean deviation << 16 | count; 2^-12 each */
+    rlm_word input;     /* actual to estimated: ratio << 40 | mean deviation << 16 | count; 2^-16 each */
     rlm_word outputs;   /* how many are in the bins */
     uint64_t quantile_permille;
     rlm_word bin[RLM_I_ROUTE_BINS]; /* of actual output tokens: how many fell there, the older halved */
@@ -1598,6 +1608,12 @@ static uint64_t rlm_i_token(uint64_t p, uint64_t q, uint64_t burst, uint64_t gua
     return fits || q <= 19 ? token : rlm_i_scale_up(10, p, q);
 }
 
+/* A guard in ticks, and the rounding of now. */
+static uint64_t rlm_i_lag(uint64_t whole, uint64_t frac, bool inexact, uint64_t guard_ns) {
+    uint64_t lag = guard_ns * whole + rlm_i_mul_high(guard_ns, frac);
+    return inexact ? lag + (guard_ns == 0 ? 1 : 2) : lag;
+}
+
 /* Fills an idle rate. */
 static int rlm_i_rate_set(rlm_i_rate *rate, const rlm_limit *limit, uint64_t now_ns) {
     uint64_t divisor = rlm_i_gcd(limit->period_ns, limit->amount), p = limit->period_ns / divisor, q = limit->amount / divisor;
@@ -1606,8 +1622,7 @@ static int rlm_i_rate_set(rlm_i_rate *rate, const rlm_limit *limit, uint64_t now
     if (rlm_i_mul_high(limit->burst, token) != 0 || limit->burst * token > UINT64_C(1) << 60) return RLM_E_SPAN;
     frac = rlm_i_divide(token * q % p, 0, p, &remainder);
     inverse = rlm_i_divide(p, 0, token * q, &remainder);
-    lag = limit->guard_ns * whole + rlm_i_mul_high(limit->guard_ns, frac);
-    if (inexact) lag += limit->guard_ns == 0 ? 1 : 2;
+    lag = rlm_i_lag(whole, frac, inexact, limit->guard_ns);
     back_ns = (UINT64_C(1) << 58) / (whole + 1); /* half a year or so, that a clock may go back */
     if (now_ns > RLM_I_END_NS) now_ns = RLM_I_END_NS;
     rlm_i_store_seq_cst(&rate->epoch_ns, now_ns > back_ns ? now_ns - back_ns : 0);
@@ -1748,6 +1763,36 @@ RLM_I_DEF uint64_t rlm_i_bucket_behind(rlm_bucket *bucket, rlm_i_rate *rate, uin
     if (rlm_i_cas_seq_cst(&bucket->word, &seen, (rlm_i_ticks(rate, first_ns) + reach) << 2 | (seen & 3)))
         rlm_i_store_seq_cst(&bucket->changed_ns, now_ns);
     return RLM_I_RETRY;
+}
+
+/* Another guard, at once: whoever reads the old lag still has kept the old guard. No new generation, so what
+   permits that are out know of the bucket stays true. What a longer guard keeps in hand is taken now; returns
+   how many ticks that is. */
+static uint64_t rlm_i_bucket_guard(rlm_bucket *bucket, uint64_t guard_ns, uint64_t now_ns) {
+    uint64_t unclaimed = 0, seen, whole, frac, lag, was, burst, next, ticks, taken = 0;
+    rlm_i_rate *rate;
+    if (!rlm_i_cas_seq_cst(&bucket->claim, &unclaimed, 1)) return 0;
+    seen = rlm_i_load_seq_cst(&bucket->word);
+    rate = &bucket->rate[seen & 1];
+    whole = rlm_i_load_seq_cst(&rate->ticks_per_ns);
+    frac = rlm_i_load_seq_cst(&rate->ticks_per_ns_frac);
+    burst = rlm_i_load_seq_cst(&rate->burst_ticks);
+    was = rlm_i_load_seq_cst(&rate->lag);
+    lag = rlm_i_lag(whole, frac, frac != 0, guard_ns);
+    if (rlm_i_mul_high(guard_ns, whole + 1) == 0 && lag >> 59 == 0) {
+        rlm_i_raise(&rate->reach, burst + lag);
+        rlm_i_store_seq_cst(&rate->lag, lag);
+        rlm_i_store_seq_cst(&rate->guard_ns, guard_ns);
+        while (lag > was && taken == 0) {
+            ticks = rlm_i_ticks(rate, now_ns);
+            next = (seen >> 2 > ticks ? seen >> 2 : ticks) + (lag - was);
+            if (next >> 62 != 0) break;
+            rlm_i_owe(rate, seen >> 2, lag - was, next, ticks);
+            if (rlm_i_cas_seq_cst(&bucket->word, &seen, next << 2 | (seen & 3))) taken = lag - was;
+        }
+    }
+    rlm_i_store_seq_cst(&bucket->claim, 0);
+    return taken;
 }
 
 RLM_I_DEF int rlm_bucket_reconfigure(rlm_bucket *bucket, const rlm_limit *limit, uint64_t now_ns) {
@@ -1930,7 +1975,13 @@ static void rlm_i_look(rlm_window *window, uint64_t now_ns, rlm_i_view *view) {
                      (rlm_i_load_seq_cst(&rlm_i_cell_at(window, view->oldest)->time) > view->at_ns ||
                       rlm_i_load_seq_cst(&rlm_i_cell_at(window, view->end - 1)->time) > view->at_ns);
     }
-    view->held = view->oldest < view->end ? rlm_i_since(window, view, view->oldest) : 0;
+    view->held = 0;
+    for (; view->oldest < view->end; view->oldest++) {
+        uint64_t cell = rlm_i_load_seq_cst(&rlm_i_cell_at(window, view->oldest)->total), mask = rlm_i_mask(window->bits);
+        view->held = cell >> window->bits == view->oldest ? (view->total - cell) & mask : mask >> 1;
+        if (window->width_ns == 0 || cell >> window->bits <= view->oldest) break;
+        view->held = 0; /* who wrote a later record over this one has read a time when it had left */
+    }
     back = rlm_i_given_back(window, view);
     view->held -= back < view->held ? back : view->held;
 }
@@ -2081,7 +2132,8 @@ RLM_I_DEF int rlm_window_status(rlm_window *window, rlm_usage *usage, uint64_t n
     rlm_i_view view;
     uint64_t leaves_ns;
     if (window == NULL || usage == NULL) return RLM_E_NULL;
-    rlm_i_look(window, now_ns, &view);
+    do rlm_i_look(window, now_ns, &view);
+    while (rlm_i_load_seq_cst(&window->word) != view.seen); /* records may have been written over meanwhile */
     usage->limit = rlm_i_load_seq_cst(&window->amount);
     usage->used = view.held;
     usage->remaining = (int64_t)usage->limit - (int64_t)usage->used;
@@ -2367,9 +2419,16 @@ RLM_I_DEF int rlm_calendar_status(rlm_calendar *calendar, rlm_usage *usage, uint
 
 #define RLM_I_PACE_MAX (UINT64_C(1) << 30) /* a minute: as good as no limit */
 
-/* A limit as it is made: one that is not there yet admits everything. */
+/* A limit as it is made: one that is not there yet admits everything. A bucket to be learned has a burst that
+   is hardly refilled, so that it counts what was used in all. */
 static rlm_limit rlm_i_begin(const rlm_limit *given) {
     rlm_limit limit = *given;
+    if (given->follow == RLM_LEARN && given->kind == RLM_BUCKET) {
+        bool few = given->meter == RLM_REQUESTS;
+        limit = rlm_per(given->meter, few ? 1 : 1024, RLM_MINUTE_NS);
+        limit.burst = few ? UINT64_C(1) << 20 : UINT64_C(1) << 30;
+        limit.follow = RLM_LEARN;
+    }
     if (given->follow == RLM_RAMP) {
         limit = rlm_per(given->meter, RLM_I_PACE_MAX, RLM_MINUTE_NS);
         limit.follow = RLM_RAMP;
@@ -2378,9 +2437,14 @@ static rlm_limit rlm_i_begin(const rlm_limit *given) {
     return limit;
 }
 
-static void rlm_i_heard_init(rlm_i_heard *heard, const rlm_limit *given) {
+static void rlm_i_heard_init(rlm_i_heard *heard, const rlm_limit *given, uint64_t now_ns) {
     rlm_i_clear(heard, sizeof *heard);
-    heard->given = *given;
+    heard->first = *given;
+    heard->amount = given->amount;
+    heard->period_ns = given->period_ns;
+    heard->burst = given->burst;
+    heard->guard_ns = given->guard_ns;
+    heard->round_ns = now_ns;
     heard->period_most_ns = RLM_UNSAID;
 }
 
@@ -2432,7 +2496,7 @@ RLM_I_DEF int rlm_limiter_init(rlm_limiter *limiter, const rlm_limit *limits, si
         entry->meter = limit.meter;
         entry->window = words;
         entry->paused_ns = entry->corrected = 0;
-        rlm_i_heard_init(&limiter->heard[i], &limits[i]);
+        rlm_i_heard_init(&limiter->heard[i], &limits[i], now_ns);
         switch (entry->kind) {
         case RLM_BUCKET: (void)rlm_bucket_init(&entry->as.bucket, &limit, now_ns); break;
         case RLM_CONCURRENCY: (void)rlm_concurrency_init(&entry->as.concurrency, &limit); break;
@@ -2446,9 +2510,10 @@ RLM_I_DEF int rlm_limiter_init(rlm_limiter *limiter, const rlm_limit *limits, si
     }
     for (i = 0; i < RLM_I_RECENT; i++) limiter->recent[i] = 0;
     limiter->epoch_ns = now_ns > UINT64_C(1) << 56 ? now_ns - (UINT64_C(1) << 56) : 0;
+    limiter->began_ns = now_ns;
     limiter->count = count;
     limiter->guarded = 0;
-    limiter->probe = limiter->learning = limiter->delay_ns = limiter->refusals = limiter->former = limiter->former_ns = 0;
+    limiter->probe = limiter->learning = limiter->delay_ns = limiter->refusals = limiter->refused_ns = limiter->former = limiter->former_ns = 0;
     for (i = 0; i < count; i++) {
         limiter->guarded |= limits[i].kind == RLM_CALENDAR && limits[i].guard_ns != 0;
         if (limits[i].follow == RLM_FOLLOW || limits[i].follow == RLM_LEARN) limiter->probe = UINT64_C(1) << 32;
@@ -2537,7 +2602,11 @@ RLM_I_DEF uint64_t rlm_check(rlm_limiter *limiter, const rlm_cost *cost, uint64_
         if (binding != NULL) *binding = (int)i;
     }
     probe = rlm_i_load_seq_cst(&limiter->probe);
-    if (probe != 0 && (probe & UINT32_MAX) >= probe >> 32 && wait_ns < RLM_ON_RELEASE && !peek) return RLM_ON_RELEASE;
+    if (probe != 0 && (probe & UINT32_MAX) >= probe >> 32 && wait_ns < RLM_ON_RELEASE && !peek) {
+        for (i = 0; i + 1 < limiter->count && limiter->heard[i].first.follow != RLM_LEARN && limiter->heard[i].first.follow != RLM_FOLLOW;) i++;
+        if (binding != NULL) *binding = (int)i; /* that is waited for */
+        return RLM_ON_RELEASE;
+    }
     return wait_ns != 0 && limiter->guarded != 0 ? rlm_i_after_guards(limiter, cost, wait_ns, now_ns) : wait_ns;
 }
 
@@ -2590,19 +2659,47 @@ RLM_I_DEF int rlm_cancel(rlm_limiter *limiter, rlm_permit *permit, uint64_t now_
     return rlm_i_end(limiter, permit, &nothing, now_ns);
 }
 
-RLM_I_DEF int rlm_reconfigure(rlm_limiter *limiter, size_t index, const rlm_limit *limit, uint64_t now_ns) {
-    rlm_i_entry *entry;
-    if (limiter == NULL || limit == NULL) return RLM_E_NULL;
-    if (index >= limiter->count) return RLM_E_INDEX;
-    entry = &limiter->entry[index];
-    if (limit->kind != entry->kind) return RLM_E_KIND;
-    if (limit->meter != entry->meter) return RLM_E_METER;
+/* Gives a limit numbers that were not configured. */
+static int rlm_i_set(rlm_limiter *limiter, size_t index, const rlm_limit *limit, uint64_t now_ns) {
+    rlm_i_entry *entry = &limiter->entry[index];
     switch (entry->kind) {
     case RLM_BUCKET: return rlm_bucket_reconfigure(&entry->as.bucket, limit, now_ns);
     case RLM_CONCURRENCY: return rlm_concurrency_reconfigure(&entry->as.concurrency, limit);
     case RLM_CALENDAR: return rlm_calendar_reconfigure(&entry->as.calendar, limit);
     default: return rlm_window_reconfigure(rlm_i_window(limiter, entry), limit);
     }
+}
+
+/* What else is kept of a limit as configured: a ramp and an adaptive cap move by it. */
+static void rlm_i_configured(rlm_limiter *limiter, size_t index, const rlm_limit *limit) {
+    rlm_i_heard *heard = &limiter->heard[index];
+    rlm_i_store_seq_cst(&heard->amount, limit->amount);
+    rlm_i_store_seq_cst(&heard->period_ns, limit->period_ns);
+    rlm_i_store_seq_cst(&heard->burst, limit->burst);
+    rlm_i_store_seq_cst(&heard->guard_ns, limit->guard_ns);
+    if (heard->first.follow <= RLM_LEARN) rlm_i_store_seq_cst(&heard->known, heard->first.follow == RLM_LEARN);
+}
+
+RLM_I_DEF int rlm_reconfigure(rlm_limiter *limiter, size_t index, const rlm_limit *limit, uint64_t now_ns) {
+    rlm_limit cap;
+    uint32_t follow;
+    int status;
+    if (limiter == NULL || limit == NULL) return RLM_E_NULL;
+    if (index >= limiter->count) return RLM_E_INDEX;
+    if (limit->kind != limiter->entry[index].kind) return RLM_E_KIND;
+    if (limit->meter != limiter->entry[index].meter) return RLM_E_METER;
+    follow = limiter->heard[index].first.follow;
+    status = rlm_i_check(limit, limit->kind);
+    cap = *limit;
+    if (follow == RLM_ADAPT && status == RLM_OK && limit->amount >= limiter->heard[index].first.least) {
+        cap.amount = rlm_i_load_seq_cst(&limiter->entry[index].as.concurrency.word) >> 32;
+        if (cap.amount > limit->amount) cap.amount = limit->amount;
+    } else if (follow == RLM_ADAPT && status == RLM_OK) {
+        return RLM_E_FOLLOW;
+    }
+    if (follow != RLM_RAMP && status == RLM_OK) status = rlm_i_set(limiter, index, &cap, now_ns);
+    if (status == RLM_OK) rlm_i_configured(limiter, index, limit);
+    return status;
 }
 
 RLM_I_DEF int rlm_status(rlm_limiter *limiter, size_t index, rlm_usage *usage, uint64_t now_ns) {
@@ -2625,10 +2722,26 @@ RLM_I_DEF rlm_calendar *rlm_limiter_calendar(rlm_limiter *limiter, size_t index)
 
 /* -- feedback -- */
 
+/* The limit at index as configured. */
+static rlm_limit rlm_i_given(const rlm_limiter *limiter, size_t index) {
+    const rlm_i_heard *heard = &limiter->heard[index];
+    rlm_limit limit = heard->first;
+    limit.amount = rlm_i_load_seq_cst(&heard->amount);
+    limit.period_ns = rlm_i_load_seq_cst(&heard->period_ns);
+    limit.burst = rlm_i_load_seq_cst(&heard->burst);
+    limit.guard_ns = rlm_i_load_seq_cst(&heard->guard_ns);
+    return limit;
+}
+
+/* Whether a limit is to be learned, and was not yet. */
+static bool rlm_i_is_unknown(const rlm_limiter *limiter, size_t index) {
+    return limiter->heard[index].first.follow == RLM_LEARN && rlm_i_load_seq_cst(&limiter->heard[index].known) == 0;
+}
+
 /* The limit at index as it is. */
 static rlm_limit rlm_i_limit_now(rlm_limiter *limiter, size_t index) {
     rlm_i_entry *entry = &limiter->entry[index];
-    rlm_limit limit = limiter->heard[index].given, in_force;
+    rlm_limit limit = rlm_i_given(limiter, index), in_force;
     uint64_t seen;
     switch (entry->kind) {
     case RLM_BUCKET:
@@ -2654,18 +2767,29 @@ RLM_I_DEF int rlm_in_force(rlm_limiter *limiter, size_t index, rlm_limit *limit)
     if (limiter == NULL || limit == NULL) return RLM_E_NULL;
     if (index >= limiter->count) return RLM_E_INDEX;
     heard = &limiter->heard[index];
-    unknown = (heard->given.follow == RLM_LEARN && rlm_i_load_seq_cst(&heard->known) == 0) ||
-              (heard->given.follow == RLM_RAMP && rlm_i_load_seq_cst(&heard->pace_ns) == 0);
-    *limit = unknown ? heard->given : rlm_i_limit_now(limiter, index);
+    unknown = rlm_i_is_unknown(limiter, index) || (heard->first.follow == RLM_RAMP && rlm_i_load_seq_cst(&heard->pace_ns) == 0);
+    *limit = unknown ? rlm_i_given(limiter, index) : rlm_i_limit_now(limiter, index);
     return unknown ? RLM_E_UNKNOWN : RLM_OK;
 }
 
-/* A pause longer than any there was is the clock's fault, which was set back: it is over. */
+/* A pause with more of it left than it ever had is the fault of a clock that was set back: it is over. */
 RLM_I_DEF uint64_t rlm_i_paused(rlm_limiter *limiter, size_t index, uint64_t wait_ns, uint64_t now_ns) {
     uint64_t until_ns = rlm_i_load_seq_cst(&limiter->entry[index].paused_ns);
     uint64_t longest_ns = rlm_i_load_seq_cst(&limiter->heard[index].pause_ns) + RLM_SECOND_NS;
     if (until_ns <= now_ns || until_ns - now_ns > longest_ns || until_ns - now_ns <= wait_ns) return wait_ns;
     return until_ns - now_ns;
+}
+
+/* A pause in force becomes no shorter; one that is over, or the fault of a clock since set back, counts no more. */
+static void rlm_i_pause(rlm_limiter *limiter, size_t index, uint64_t wait_ns, uint64_t now_ns) {
+    rlm_word *paused = &limiter->entry[index].paused_ns, *length = &limiter->heard[index].pause_ns;
+    uint64_t until_ns = rlm_i_load_seq_cst(paused), next_ns = now_ns < UINT64_MAX - wait_ns ? now_ns + wait_ns : UINT64_MAX;
+    if (until_ns <= now_ns || until_ns - now_ns > rlm_i_load_seq_cst(length) + RLM_SECOND_NS) {
+        rlm_i_store_seq_cst(length, wait_ns);
+        if (rlm_i_cas_seq_cst(paused, &until_ns, next_ns)) return;
+    }
+    rlm_i_raise(length, wait_ns);
+    rlm_i_raise(paused, next_ns);
 }
 
 RLM_I_DEF int rlm_pause(rlm_limiter *limiter, size_t index, uint64_t wait_ns, uint64_t now_ns) {
@@ -2675,12 +2799,8 @@ RLM_I_DEF int rlm_pause(rlm_limiter *limiter, size_t index, uint64_t wait_ns, ui
     if (wait_ns > UINT64_C(1) << 55) return RLM_E_PERIOD;
     for (i = 0; i < limiter->count; i++) {
         if (i != index && index != RLM_ALL) continue;
-        if (wait_ns == 0) {
-            rlm_i_store_seq_cst(&limiter->entry[i].paused_ns, 0);
-            continue;
-        }
-        rlm_i_raise(&limiter->heard[i].pause_ns, wait_ns);
-        rlm_i_raise(&limiter->entry[i].paused_ns, now_ns < UINT64_MAX - wait_ns ? now_ns + wait_ns : UINT64_MAX);
+        if (wait_ns == 0) rlm_i_store_seq_cst(&limiter->entry[i].paused_ns, 0);
+        else rlm_i_pause(limiter, i, wait_ns, now_ns);
     }
     return RLM_OK;
 }
@@ -2732,7 +2852,7 @@ static void rlm_i_probe_answered(rlm_limiter *limiter, uint32_t outcome) {
     size_t i;
     if (seen == 0) return;
     for (i = 0; i < limiter->count; i++) {
-        if (limiter->heard[i].given.follow != RLM_LEARN) continue;
+        if (limiter->heard[i].first.follow != RLM_LEARN) continue;
         open = rlm_i_load_seq_cst(&limiter->heard[i].known) != 0;
         if (open) break;
     }
@@ -2756,23 +2876,24 @@ static bool rlm_i_is_exact(const rlm_reading *reading) {
     return reading->period_least_ns != 0 && reading->period_least_ns == reading->period_most_ns;
 }
 
-/* How well a reading fits a limit: 0, not at all, to 4. */
+/* How well a reading fits a limit: 0, not at all, to 5. */
 static int rlm_i_fit(rlm_limiter *limiter, size_t index, const rlm_reading *reading) {
-    const rlm_limit *given = &limiter->heard[index].given;
+    const rlm_limit *given = &limiter->heard[index].first;
     rlm_limit limit;
     uint64_t least = reading->period_least_ns, most = reading->period_most_ns, period;
     bool moves = given->kind == RLM_BUCKET && (given->follow == RLM_LEARN || given->follow == RLM_FOLLOW);
     if (given->kind == RLM_CONCURRENCY || given->follow == RLM_RAMP || given->meter != reading->meter) return 0;
-    if (given->follow == RLM_LEARN && rlm_i_load_seq_cst(&limiter->heard[index].known) == 0) return 1;
+    if (rlm_i_is_unknown(limiter, index)) return 1;
     limit = rlm_i_limit_now(limiter, index);
     period = limit.period_ns == RLM_MONTH ? 30 * RLM_DAY_NS : limit.period_ns;
-    if (rlm_i_is_exact(reading)) return rlm_i_near(period, least) ? 4 : 0;
+    if (rlm_i_is_exact(reading)) return rlm_i_near(period, least) ? 5 : 0;
     if (given->kind == RLM_BUCKET && (least != 0 || most != RLM_UNSAID)) { /* the figures are those of a bucket */
-        if (period + period / 10 >= least && period - period / 10 <= most) return 3;
+        if (period + period / 10 >= least && period - period / 10 <= most) return 4;
         return moves ? 1 : 0;
     }
-    if (rlm_i_near(period, reading->period_ns) || limit.amount == reading->limit) return 2;
-    return moves ? 1 : 0;
+    if (rlm_i_near(period, reading->period_ns)) return 3;
+    if (limit.amount == reading->limit) return 2;
+    return moves || reading->period_ns == 0 ? 1 : 0;
 }
 
 /* The index of the limit that a reading fits best, or count. */
@@ -2790,6 +2911,11 @@ static size_t rlm_i_limit_read(rlm_limiter *limiter, const rlm_reading *reading)
 
 /* -- feedback: what remains -- */
 
+/* What remains at least. */
+static uint64_t rlm_i_remaining(const rlm_reading *reading) {
+    return reading->remaining > reading->rounding ? reading->remaining - reading->rounding : 0;
+}
+
 /* How far ahead of now TAT should be if so much remains, with the guard in hand. */
 static uint64_t rlm_i_ahead_if(const rlm_i_rate *rate, uint64_t remaining, uint64_t less) {
     uint64_t burst = rlm_i_load_seq_cst(&rate->burst), token = rlm_i_load_seq_cst(&rate->token);
@@ -2803,23 +2929,34 @@ static uint64_t rlm_i_ahead_if(const rlm_i_rate *rate, uint64_t remaining, uint6
     return rlm_i_mul_high(over, token) != 0 || over * token > lag ? 0 : lag - over * token;
 }
 
-/* Moves TAT on until, with have ticks ahead counted for it if it has fewer now, it is need ticks ahead;
-   nothing if the bucket has another rate by now. Returns by how much. */
-static uint64_t rlm_i_bucket_hold(rlm_bucket *bucket, uint64_t generation, int64_t have, uint64_t need, uint64_t now_ns) {
-    uint64_t seen, next, ticks, ahead, more;
+/* Moves TAT on to need ticks ahead of now, if it is less; nothing if the bucket has another rate by now.
+   Returns by how much. */
+static uint64_t rlm_i_bucket_hold(rlm_bucket *bucket, uint64_t generation, uint64_t need, uint64_t now_ns) {
+    uint64_t seen, next, ticks, ahead;
     do {
         rlm_i_rate *rate;
         seen = rlm_i_bucket_word(bucket, now_ns);
         rate = &bucket->rate[seen & 1];
-        if (((seen ^ generation) & 3) != 0) return 0;
         ticks = rlm_i_ticks(rate, now_ns);
         ahead = seen >> 2 > ticks ? (seen >> 2) - ticks : 0;
-        if (have > 0 && (uint64_t)have > ahead) ahead = (uint64_t)have;
-        if (ahead >= need) return 0;
-        more = need - ahead;
-        next = (seen >> 2 > ticks ? seen >> 2 : ticks) + more;
-        if (next >> 62 != 0) return 0;
-        rlm_i_owe(rate, seen >> 2, more, next, ticks);
+        next = ticks + need;
+        if (((seen ^ generation) & 3) != 0 || ahead >= need || next >> 62 != 0) return 0;
+        rlm_i_owe(rate, seen >> 2, need - ahead, next, ticks);
+    } while (!rlm_i_cas_seq_cst(&bucket->word, &seen, next << 2 | (seen & 3)));
+    return need - ahead;
+}
+
+/* Moves TAT on by more, unless it has passed even so. Returns by how much. */
+static uint64_t rlm_i_bucket_push(rlm_bucket *bucket, uint64_t generation, uint64_t more, uint64_t now_ns) {
+    uint64_t seen, next, ticks;
+    do {
+        rlm_i_rate *rate;
+        seen = rlm_i_bucket_word(bucket, now_ns);
+        rate = &bucket->rate[seen & 1];
+        ticks = rlm_i_ticks(rate, now_ns);
+        next = (seen >> 2) + more;
+        if (((seen ^ generation) & 3) != 0 || more == 0 || next <= ticks || next >> 62 != 0) return 0;
+        rlm_i_owe(rate, seen >> 2, next - (seen >> 2 > ticks ? seen >> 2 : ticks), next, ticks);
     } while (!rlm_i_cas_seq_cst(&bucket->word, &seen, next << 2 | (seen & 3)));
     return more;
 }
@@ -2850,27 +2987,65 @@ static uint64_t rlm_i_surprised(rlm_limiter *limiter, size_t index, uint64_t mor
     rlm_i_heard *heard = &limiter->heard[index];
     uint64_t delay_ns = rlm_i_load_seq_cst(&limiter->delay_ns) / 1024 + 1, others = rlm_i_load_seq_cst(&heard->others);
     uint64_t then_ns = rlm_i_load_seq_cst(&heard->others_ns), past, seen = rlm_i_load_seq_cst(&heard->surprise), next;
+    if (then_ns == 0) more = 0; /* what was used before anything was heard says nothing of what will be */
     past = now_ns > then_ns ? (now_ns - then_ns) / delay_ns : 0; /* of 1024 */
     others = (past < 1024 ? others - rlm_i_mul_high(others, past << 54) : 0) + more;
     if (others > most) others = most;
     rlm_i_store_seq_cst(&heard->others, others);
     rlm_i_store_seq_cst(&heard->others_ns, now_ns);
-    do next = others + others / 2 > seen ? others + others / 2 : seen - seen / 1024;
-    while (!rlm_i_cas_seq_cst(&heard->surprise, &seen, next));
+    next = others + others / 2 < most ? others + others / 2 : most;
+    if (next < seen - seen / 1024) next = seen - seen / 1024;
+    rlm_i_store_seq_cst(&heard->surprise, next);
     return next > seen ? next - seen : 0;
 }
 
-/* Merges what remains of a bucket; less: what to take off it. */
-static void rlm_i_merge_bucket(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t remaining, uint64_t less, uint64_t now_ns) {
+/* Where TAT was of late, less what was corrected: a note every eighth of the delay. */
+static void rlm_i_note_trail(rlm_limiter *limiter, size_t index, uint64_t now_ns) {
+    rlm_i_heard *heard = &limiter->heard[index];
+    uint64_t last = (heard->trails - 1) % RLM_I_TRAIL, corrected = rlm_i_load_seq_cst(&limiter->entry[index].corrected) >> 2;
+    if (limiter->entry[index].kind != RLM_BUCKET) return;
+    if (heard->trails != 0 && now_ns < heard->trail_ns[last] + rlm_i_load_seq_cst(&limiter->delay_ns) / 8) return;
+    heard->trail_ns[heard->trails % RLM_I_TRAIL] = now_ns;
+    heard->trail[heard->trails % RLM_I_TRAIL] = (rlm_i_bucket_word(&limiter->entry[index].as.bucket, now_ns) >> 2) - corrected;
+    heard->trails++;
+}
+
+/* TAT when all that can have overtaken a request sent at since_ns had been sent, with all corrections made since. */
+static uint64_t rlm_i_overtaken(rlm_limiter *limiter, size_t index, uint64_t since_ns, uint64_t now_ns) {
+    const rlm_i_heard *heard = &limiter->heard[index];
+    uint64_t i, best_ns = UINT64_MAX, corrected = rlm_i_load_seq_cst(&limiter->entry[index].corrected) >> 2, tat, count = heard->trails;
+    tat = rlm_i_bucket_word(&limiter->entry[index].as.bucket, now_ns) >> 2;
+    since_ns += rlm_i_load_seq_cst(&heard->guard_ns);
+    for (i = 0; i < RLM_I_TRAIL && i < count; i++) {
+        if (heard->trail_ns[i] < since_ns || heard->trail_ns[i] >= best_ns || heard->trail_ns[i] >= now_ns) continue;
+        best_ns = heard->trail_ns[i];
+        tat = heard->trail[i] + corrected;
+    }
+    return tat;
+}
+
+/* Merges what remains of a bucket; back: what will be given back. */
+static void rlm_i_merge_bucket(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t remaining, uint64_t back, uint64_t now_ns) {
     rlm_i_entry *entry = &limiter->entry[index];
-    uint64_t seen = rlm_i_bucket_word(&entry->as.bucket, now_ns), used = permit == NULL ? seen & 3 : rlm_i_used_then(limiter, index, permit);
-    int64_t have = permit == NULL ? 0 : (int64_t)(used & ~UINT64_C(3)) / 4;
-    uint64_t need = rlm_i_ahead_if(&entry->as.bucket.rate[seen & 1], remaining, less), more, most;
-    most = rlm_i_load_seq_cst(&entry->as.bucket.rate[seen & 1].burst_ticks) / 16;
-    need += rlm_i_load_seq_cst(&limiter->heard[index].surprise);
-    more = rlm_i_bucket_hold(&entry->as.bucket, used & 3, have, need, now_ns);
-    need += rlm_i_surprised(limiter, index, more, most, now_ns);
-    more += rlm_i_bucket_hold(&entry->as.bucket, used & 3, have + (int64_t)more, need, now_ns);
+    rlm_bucket *bucket = &entry->as.bucket;
+    uint64_t seen = rlm_i_bucket_word(bucket, now_ns), since_ns = permit != NULL ? permit->since_ns : now_ns, then, tat, ahead, more, used;
+    const rlm_i_rate *rate = &bucket->rate[seen & 1];
+    uint64_t token = rlm_i_load_seq_cst(&rate->token), most = rlm_i_load_seq_cst(&rate->burst) / 8, need = rlm_i_ahead_if(rate, remaining, back);
+    uint64_t surprise = rlm_i_load_seq_cst(&limiter->heard[index].surprise);
+    if (token == 0 || since_ns < rlm_i_load_seq_cst(&bucket->changed_ns)) return; /* of another rate */
+    if (permit == NULL) {
+        rlm_i_add(&entry->corrected, rlm_i_bucket_hold(bucket, seen, need, now_ns) << 2);
+        return;
+    }
+    then = rlm_i_ticks(rate, since_ns);
+    tat = rlm_i_overtaken(limiter, index, since_ns, now_ns);
+    ahead = tat > then && tat - then < UINT64_C(1) << 61 ? tat - then : 0;
+    used = rlm_i_used_then(limiter, index, permit);
+    if (((used ^ seen) & 3) != 0) return;
+    if (used >> 63 == 0 && used >> 2 > ahead) ahead = used >> 2;
+    need += (surprise < most ? surprise : most) * token;
+    more = need > ahead ? rlm_i_bucket_push(bucket, seen, need - ahead, now_ns) : 0;
+    more += rlm_i_bucket_push(bucket, seen, rlm_i_surprised(limiter, index, more / token, most, now_ns) * token, now_ns);
     rlm_i_add(&entry->corrected, more << 2);
 }
 
@@ -2882,8 +3057,9 @@ static void rlm_i_merge_count(rlm_limiter *limiter, size_t index, const rlm_perm
     if (rlm_status(limiter, index, &usage, now_ns) != RLM_OK || remaining >= usage.limit + less) return;
     used = usage.used;
     if (permit != NULL) {
+        rlm_i_step step;
+        if (entry->kind == RLM_CALENDAR && (rlm_i_calendar_plan(&entry->as.calendar, 0, false, now_ns, &step) != 0 || step.mark != permit->mark[index])) return;
         then = rlm_i_used_then(limiter, index, permit);
-        if (entry->kind == RLM_CALENDAR && permit->mark[index] != rlm_i_load_seq_cst(&entry->as.calendar.word) >> entry->as.calendar.bits) return;
         if (then >> 63 == 0 && then > used) used = then;
     }
     if (used >= usage.limit + less - remaining) return;
@@ -2892,9 +3068,14 @@ static void rlm_i_merge_count(rlm_limiter *limiter, size_t index, const rlm_perm
 }
 
 static void rlm_i_merge(rlm_limiter *limiter, size_t index, const rlm_permit *permit, const rlm_reading *reading, uint64_t back, uint64_t now_ns) {
-    uint64_t less = back + reading->rounding;
-    if (limiter->entry[index].kind == RLM_BUCKET) rlm_i_merge_bucket(limiter, index, permit, reading->remaining, less, now_ns);
-    else rlm_i_merge_count(limiter, index, permit, reading->remaining, less, now_ns);
+    uint64_t remaining = rlm_i_remaining(reading), amount = rlm_i_limit_now(limiter, index).amount;
+    if (limiter->entry[index].kind == RLM_BUCKET) {
+        rlm_i_merge_bucket(limiter, index, permit, remaining, back, now_ns);
+        return;
+    }
+    /* what is used counts, of whatever limit was in force then */
+    if (reading->limit < amount && remaining < RLM_UNSAID - amount) remaining += amount - reading->limit;
+    rlm_i_merge_count(limiter, index, permit, remaining, back, now_ns);
 }
 
 /* -- feedback: what the limit is -- */
@@ -2903,7 +3084,8 @@ static void rlm_i_merge(rlm_limiter *limiter, size_t index, const rlm_permit *pe
 static uint64_t rlm_i_period_heard(rlm_i_heard *heard, const rlm_reading *reading, uint64_t now_is_ns) {
     static const uint64_t usual[] = {RLM_SECOND_NS, RLM_MINUTE_NS, RLM_HOUR_NS, RLM_DAY_NS};
     uint64_t least = rlm_i_load_seq_cst(&heard->period_least_ns), most = rlm_i_load_seq_cst(&heard->period_most_ns);
-    uint64_t guess = rlm_i_load_seq_cst(&heard->known) == 0 && heard->given.follow == RLM_LEARN && reading->period_ns != 0 ? reading->period_ns : now_is_ns;
+    bool unknown = heard->first.follow == RLM_LEARN && rlm_i_load_seq_cst(&heard->known) == 0;
+    uint64_t guess = unknown && reading->period_ns != 0 ? reading->period_ns : now_is_ns;
     size_t i;
     if (reading->period_least_ns > least) least = reading->period_least_ns;
     if (reading->period_most_ns < most) most = reading->period_most_ns;
@@ -2930,17 +3112,17 @@ static uint64_t rlm_i_guard_heard(const rlm_limiter *limiter, const rlm_limit *g
 /* What a limit becomes by a reading. */
 static rlm_limit rlm_i_limit_heard(rlm_limiter *limiter, size_t index, const rlm_reading *reading) {
     rlm_i_heard *heard = &limiter->heard[index];
-    const rlm_limit *given = &heard->given;
-    rlm_limit limit = rlm_i_limit_now(limiter, index);
+    rlm_limit given = rlm_i_given(limiter, index), limit = rlm_i_limit_now(limiter, index);
     bool said = reading->limit != RLM_UNSAID && reading->limit != 0;
-    if (given->follow >= RLM_RAMP || given->follow == RLM_FIXED) return limit;
+    if (given.follow >= RLM_RAMP || given.follow == RLM_FIXED) return limit;
     if (said) limit.amount = reading->limit < RLM_AMOUNT_MAX ? reading->limit : RLM_AMOUNT_MAX;
-    if (given->follow == RLM_SHRINK && limit.amount > given->amount) limit.amount = given->amount;
-    if (given->kind != RLM_BUCKET || !said) return limit;
-    if (given->follow != RLM_SHRINK) limit.period_ns = rlm_i_period_heard(heard, reading, limit.period_ns);
-    limit.burst = given->follow == RLM_LEARN ? limit.amount : rlm_i_scale_up(given->burst, limit.amount, given->amount);
+    if (given.follow == RLM_SHRINK && limit.amount > given.amount) limit.amount = given.amount;
+    if (given.kind != RLM_BUCKET || !said) return limit;
+    if (rlm_i_is_unknown(limiter, index)) limit.period_ns = given.period_ns;
+    if (given.follow != RLM_SHRINK) limit.period_ns = rlm_i_period_heard(heard, reading, limit.period_ns);
+    limit.burst = given.follow == RLM_LEARN ? limit.amount : rlm_i_scale_up(given.burst, limit.amount, given.amount);
     if (limit.burst > RLM_AMOUNT_MAX) limit.burst = RLM_AMOUNT_MAX;
-    limit.guard_ns = rlm_i_guard_heard(limiter, given, limit.period_ns);
+    limit.guard_ns = rlm_i_guard_heard(limiter, &given, limit.period_ns);
     return limit;
 }
 
@@ -2960,27 +3142,43 @@ static uint64_t rlm_i_sent_since(rlm_limiter *limiter, size_t index, const rlm_p
     return ahead > used >> 2 ? (ahead - (used >> 2) - 1) / token + 1 : 0;
 }
 
+/* A refusal held a bucket for a time, not for an amount: at another rate for what is left of that time. */
+static void rlm_i_hold_anew(rlm_limiter *limiter, size_t index, uint64_t now_ns) {
+    rlm_bucket *bucket = &limiter->entry[index].as.bucket;
+    const rlm_i_rate *rate = &bucket->rate[rlm_i_load_seq_cst(&bucket->word) & 1];
+    uint64_t until_ns = rlm_i_load_seq_cst(&limiter->entry[index].paused_ns), each = rlm_i_load_seq_cst(&rate->ticks_per_ns) + 1;
+    uint64_t rest_ns = until_ns > now_ns ? until_ns - now_ns : 0;
+    if (rest_ns == 0 || rlm_i_mul_high(rest_ns, each) != 0 || rest_ns * each >> 60 != 0) return;
+    rlm_i_bucket_ease(bucket, rest_ns * each + rlm_i_load_seq_cst(&rate->burst_ticks) + rlm_i_load_seq_cst(&rate->lag), now_ns);
+}
+
 /* Moves a limit to what a reading says of it. Returns whether it moved: then what remains was seen to. */
 static bool rlm_i_follow(rlm_limiter *limiter, size_t index, const rlm_permit *permit, const rlm_reading *reading, uint64_t back, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
     rlm_limit was = rlm_i_limit_now(limiter, index), is = rlm_i_limit_heard(limiter, index, reading);
-    bool first = heard->given.follow == RLM_LEARN && rlm_i_load_seq_cst(&heard->known) != 1 && reading->limit != RLM_UNSAID;
-    bool more = first || (is.amount > was.amount && heard->given.follow != RLM_SHRINK), same_guard = rlm_i_near(is.guard_ns, was.guard_ns);
+    bool first = heard->first.follow == RLM_LEARN && rlm_i_load_seq_cst(&heard->known) != 1 && reading->limit != RLM_UNSAID;
+    bool more = first || (is.amount > was.amount && heard->first.follow != RLM_SHRINK), same_guard = rlm_i_near(is.guard_ns, was.guard_ns);
     uint64_t sent, seen, need;
     rlm_bucket *bucket = &limiter->entry[index].as.bucket;
     if (!first && is.amount == was.amount && is.burst == was.burst && is.period_ns == was.period_ns) return false;
     if (same_guard) is.guard_ns = was.guard_ns;
     if (is.kind != RLM_BUCKET) {
-        if (rlm_reconfigure(limiter, index, &is, now_ns) == RLM_OK) rlm_i_store_seq_cst(&heard->known, 1);
+        if (rlm_i_set(limiter, index, &is, now_ns) == RLM_OK) rlm_i_store_seq_cst(&heard->known, 1);
         return false;
     }
     sent = rlm_i_sent_since(limiter, index, permit, now_ns);
-    if (rlm_reconfigure(limiter, index, &is, now_ns) != RLM_OK) return false;
+    if (rlm_i_set(limiter, index, &is, now_ns) != RLM_OK) return false;
     rlm_i_store_seq_cst(&heard->known, 1);
-    if (reading->remaining == RLM_UNSAID || sent == UINT64_MAX) return true;
+    rlm_i_hold_anew(limiter, index, now_ns);
+    if (reading->remaining == RLM_UNSAID) return true;
+    if (sent == UINT64_MAX) { /* not known: then only downwards */
+        more = first;
+        sent = 0;
+    }
     seen = rlm_i_load_seq_cst(&bucket->word);
-    need = rlm_i_ahead_if(&bucket->rate[seen & 1], reading->remaining, sent + back + reading->rounding);
-    (void)rlm_i_bucket_hold(bucket, seen, 0, need, now_ns);
+    if (sent > RLM_AMOUNT_MAX) sent = RLM_AMOUNT_MAX;
+    need = rlm_i_ahead_if(&bucket->rate[seen & 1], rlm_i_remaining(reading), sent + back);
+    (void)rlm_i_bucket_hold(bucket, seen, need, now_ns);
     if (more) rlm_i_bucket_ease(bucket, need, now_ns);
     return true;
 }
@@ -2995,9 +3193,8 @@ static bool rlm_i_is_tightest(rlm_limiter *limiter, size_t index, const rlm_feed
     return true;
 }
 
-/* Takes in one reading. claimed: this thread may move limits. */
-static void rlm_i_hear(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, const rlm_reading *reading,
-                       bool claimed, uint64_t now_ns) {
+/* Takes in one reading. */
+static void rlm_i_hear(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, const rlm_reading *reading, uint64_t now_ns) {
     size_t index = rlm_i_limit_read(limiter, reading);
     uint64_t since_ns = permit != NULL ? permit->since_ns : now_ns, back = 0;
     rlm_i_amounts amounts;
@@ -3007,27 +3204,26 @@ static void rlm_i_hear(rlm_limiter *limiter, const rlm_permit *permit, const rlm
         rlm_i_amounts_of(&amounts, &permit->cost);
         back = amounts.of[reading->meter];
     }
-    if (claimed && since_ns >= rlm_i_load_seq_cst(&limiter->heard[index].since_ns) && rlm_i_is_tightest(limiter, index, feedback, reading)) {
+    if (since_ns >= rlm_i_load_seq_cst(&limiter->heard[index].since_ns) && rlm_i_is_tightest(limiter, index, feedback, reading)) {
         moved = rlm_i_follow(limiter, index, permit, reading, back, now_ns);
         rlm_i_raise(&limiter->heard[index].since_ns, since_ns);
     }
-    if (reading->remaining != RLM_UNSAID && !moved) rlm_i_merge(limiter, index, permit, reading, back, now_ns);
+    if (reading->remaining != RLM_UNSAID && !moved && !rlm_i_is_unknown(limiter, index))
+        rlm_i_merge(limiter, index, permit, reading, back, now_ns);
 }
 
 /* Lets the guards follow the delays seen. */
 static void rlm_i_follow_delay(rlm_limiter *limiter, uint64_t now_ns) {
     size_t i;
     for (i = 0; i < limiter->count; i++) {
-        const rlm_limit *given = &limiter->heard[i].given;
-        rlm_limit limit;
+        rlm_limit given = rlm_i_given(limiter, i), limit;
         uint64_t was_ns;
-        if (given->kind != RLM_BUCKET || given->follow == RLM_FIXED || given->follow == RLM_RAMP) continue;
-        if (given->follow == RLM_LEARN && rlm_i_load_seq_cst(&limiter->heard[i].known) == 0) continue;
+        if (given.kind != RLM_BUCKET || given.follow == RLM_FIXED || given.follow == RLM_RAMP || rlm_i_is_unknown(limiter, i)) continue;
         limit = rlm_i_limit_now(limiter, i);
         was_ns = limit.guard_ns;
-        limit.guard_ns = rlm_i_guard_heard(limiter, given, limit.period_ns);
+        limit.guard_ns = rlm_i_guard_heard(limiter, &given, limit.period_ns);
         if (limit.guard_ns > was_ns + was_ns / 4 + limit.period_ns / 1024 || limit.guard_ns < was_ns / 2)
-            (void)rlm_reconfigure(limiter, i, &limit, now_ns);
+            rlm_i_add(&limiter->entry[i].corrected, rlm_i_bucket_guard(&limiter->entry[i].as.bucket, limit.guard_ns, now_ns) << 2);
     }
 }
 
@@ -3040,7 +3236,7 @@ static bool rlm_i_is_named(const rlm_limiter *limiter, size_t index, uint32_t na
     const rlm_i_entry *entry = &limiter->entry[index];
     uint32_t all = 0, mine = entry->kind == RLM_CONCURRENCY ? RLM_NAMED_CONCURRENCY : UINT32_C(1) << entry->meter;
     size_t i;
-    if (limiter->heard[index].given.follow == RLM_RAMP) return false;
+    if (limiter->heard[index].first.follow == RLM_RAMP) return false;
     if (named == 0) return true;
     for (i = 0; i < limiter->count; i++)
         all |= limiter->entry[i].kind == RLM_CONCURRENCY ? RLM_NAMED_CONCURRENCY : UINT32_C(1) << limiter->entry[i].meter;
@@ -3049,87 +3245,176 @@ static bool rlm_i_is_named(const rlm_limiter *limiter, size_t index, uint32_t na
 }
 
 /* The server admits this request after wait_ns, and not before: so much the bucket holds, and no more. */
-static void rlm_i_hold_until(rlm_limiter *limiter, size_t index, const rlm_permit *permit, const rlm_feedback *feedback, uint64_t now_ns) {
+static void rlm_i_hold_until(rlm_limiter *limiter, size_t index, const rlm_permit *permit, const rlm_feedback *feedback,
+                             uint64_t wait_ns, uint64_t now_ns) {
     rlm_bucket *bucket = &limiter->entry[index].as.bucket;
     uint64_t seen = rlm_i_bucket_word(bucket, now_ns), wait_ticks, tokens, token, mine = 0, theirs, need;
     const rlm_i_rate *rate = &bucket->rate[seen & 1];
     rlm_i_amounts amounts;
-    if (permit == NULL) return;
+    if (permit == NULL || rlm_i_is_unknown(limiter, index)) return;
     rlm_i_amounts_of(&amounts, &permit->cost);
     mine = amounts.of[limiter->entry[index].meter];
     theirs = feedback->requested != RLM_UNSAID && feedback->requested <= RLM_AMOUNT_MAX ? feedback->requested : mine;
     token = rlm_i_load_seq_cst(&rate->token);
     tokens = rlm_i_load_seq_cst(&rate->burst) + mine; /* mine will be given back */
     tokens = tokens > theirs ? tokens - theirs : 0;
-    wait_ticks = feedback->retry_after_ns * rlm_i_load_seq_cst(&rate->ticks_per_ns);
-    if (rlm_i_mul_high(feedback->retry_after_ns, rlm_i_load_seq_cst(&rate->ticks_per_ns)) != 0 || rlm_i_mul_high(tokens, token) != 0) return;
+    wait_ticks = wait_ns * rlm_i_load_seq_cst(&rate->ticks_per_ns);
+    if (rlm_i_mul_high(wait_ns, rlm_i_load_seq_cst(&rate->ticks_per_ns)) != 0 || rlm_i_mul_high(tokens, token) != 0) return;
     if (wait_ticks > UINT64_C(1) << 60 || tokens * token > UINT64_C(1) << 60) return;
     need = wait_ticks + tokens * token;
-    rlm_i_add(&limiter->entry[index].corrected, rlm_i_bucket_hold(bucket, seen, 0, need, now_ns) << 2);
+    rlm_i_add(&limiter->entry[index].corrected, rlm_i_bucket_hold(bucket, seen, need, now_ns) << 2);
 }
 
+/* Another amount in the same period, the burst in proportion. */
 static void rlm_i_set_amount(rlm_limiter *limiter, size_t index, uint64_t amount, uint64_t now_ns) {
     rlm_limit limit = rlm_i_limit_now(limiter, index);
+    limit.burst = rlm_i_scale_up(limit.burst, amount, limit.amount);
     limit.amount = amount;
-    if (limit.kind == RLM_BUCKET) limit.burst = amount;
-    (void)rlm_reconfigure(limiter, index, &limit, now_ns);
+    if (limit.burst > RLM_AMOUNT_MAX) limit.burst = RLM_AMOUNT_MAX;
+    (void)rlm_i_set(limiter, index, &limit, now_ns);
+    rlm_i_store_seq_cst(&limiter->heard[index].known, 2);
+    rlm_i_store_seq_cst(&limiter->heard[index].round_ns, now_ns);
 }
 
-/* A limit on requests of which the server tells nothing but that it was exceeded: what it took in the
-   last minute is about what it takes. */
-static void rlm_i_guess(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t now_ns) {
+/* What a server that tells nothing has taken in a period, as a bucket with a burst of as much would. Counted
+   anew after two periods. */
+static uint64_t rlm_i_taken(rlm_limiter *limiter, size_t index, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
-    uint64_t amount = rlm_recent(limiter, now_ns), known = rlm_i_load_seq_cst(&heard->known);
-    uint64_t was = rlm_i_limit_now(limiter, index).amount;
-    if (heard->given.follow != RLM_LEARN || heard->given.meter != RLM_REQUESTS || known == 1) return;
-    if (heard->given.period_ns != RLM_MINUTE_NS || permit == NULL || permit->since_ns < rlm_i_load_seq_cst(&heard->since_ns)) return;
-    amount = amount > 2 ? amount - 1 : 1;
-    if (known == 2 && amount > was - was / 8) amount = was > 1 ? was - was / 8 - 1 : 1;
+    uint64_t began_ns = rlm_i_load_seq_cst(&heard->round_ns), elapsed_ns = now_ns > began_ns ? now_ns - began_ns : 0;
+    uint64_t period_ns = rlm_i_load_seq_cst(&heard->period_ns), before = rlm_i_load_seq_cst(&heard->round), taken;
+    rlm_usage usage;
+    if (rlm_status(limiter, index, &usage, now_ns) != RLM_OK) return before;
+    taken = rlm_i_scale_up(usage.used, period_ns, period_ns + elapsed_ns);
+    if (elapsed_ns > 2 * period_ns) {
+        rlm_i_store_seq_cst(&heard->round, taken);
+        rlm_i_store_seq_cst(&heard->round_ns, now_ns);
+        rlm_i_bucket_ease(&limiter->entry[index].as.bucket, 0, now_ns);
+    }
+    return taken > before ? taken : before;
+}
+
+/* A bucket that was exceeded, of a server that never tells its limits: an eighth less, once for all requests
+   sent before that. Where nothing at all is known, what the server took before. Not if the wait that the server
+   names (0: none) is far too short for such a limit: then it was not this that refused. */
+static void rlm_i_guess(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t wait_ns, uint64_t now_ns) {
+    rlm_i_heard *heard = &limiter->heard[index];
+    uint64_t amount, cost, known = rlm_i_load_seq_cst(&heard->known);
+    bool nothing = rlm_i_is_unknown(limiter, index);
+    rlm_i_amounts amounts;
+    if (heard->first.follow == RLM_FIXED || known == 1 || permit == NULL || permit->since_ns < rlm_i_load_seq_cst(&heard->since_ns)) return;
+    rlm_i_amounts_of(&amounts, &permit->cost);
+    amount = nothing ? rlm_i_taken(limiter, index, now_ns) : rlm_i_limit_now(limiter, index).amount;
+    cost = amounts.of[heard->first.meter];
+    if (nothing && amount < 8 * cost + 8) return; /* too little to tell */
+    if (wait_ns != 0 && wait_ns < rlm_i_scale_up(cost, rlm_i_load_seq_cst(&heard->period_ns) / 4, amount)) return;
+    if (nothing) {
+        rlm_limit limit = rlm_i_given(limiter, index);
+        limit.amount = limit.burst = amount;
+        (void)rlm_i_set(limiter, index, &limit, now_ns);
+    }
+    amount -= amount / (nothing ? 32 : 8);
+    if (amount < cost) amount = cost; /* it will be admitted, later */
     rlm_i_set_amount(limiter, index, amount != 0 ? amount : 1, now_ns);
-    rlm_i_store_seq_cst(&heard->known, 2);
-    rlm_i_store_seq_cst(&heard->round_ns, now_ns);
     rlm_i_raise(&heard->since_ns, now_ns);
 }
 
-/* A guess that holds for a minute rises by a sixteenth. */
+/* A guess that was tried for a minute and held rises by 1/64. */
 static void rlm_i_guess_higher(rlm_limiter *limiter, size_t index, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
+    rlm_usage usage;
     uint64_t amount;
+    if (rlm_i_is_unknown(limiter, index)) (void)rlm_i_taken(limiter, index, now_ns);
     if (rlm_i_load_seq_cst(&heard->known) != 2 || now_ns < rlm_i_load_seq_cst(&heard->round_ns) + RLM_MINUTE_NS) return;
+    if (rlm_status(limiter, index, &usage, now_ns) != RLM_OK || 2 * usage.used < usage.limit) return;
     amount = rlm_i_limit_now(limiter, index).amount;
-    if (rlm_recent(limiter, now_ns) < amount - amount / 4) return; /* it was not tried */
-    rlm_i_set_amount(limiter, index, amount + amount / 16 + 1, now_ns);
-    rlm_i_store_seq_cst(&heard->round_ns, now_ns);
+    amount += amount / 64 + 1;
+    if (heard->first.follow == RLM_SHRINK && amount > rlm_i_load_seq_cst(&heard->amount)) amount = rlm_i_load_seq_cst(&heard->amount);
+    rlm_i_set_amount(limiter, index, amount, now_ns);
 }
 
 /* A cap that is not adaptive but too high: one less than are out. */
-static void rlm_i_lower_cap(rlm_limiter *limiter, size_t index) {
+static void rlm_i_lower_cap(rlm_limiter *limiter, size_t index, uint64_t now_ns) {
     rlm_limit limit = rlm_i_limit_now(limiter, index);
     uint64_t out = rlm_i_load_seq_cst(&limiter->entry[index].as.concurrency.word) & UINT32_MAX;
-    if (limiter->heard[index].given.follow == RLM_FIXED || limiter->heard[index].given.follow == RLM_ADAPT) return;
-    if (out < 2 || out > limit.amount) return;
+    if (limit.follow == RLM_FIXED || limit.follow == RLM_ADAPT || out < 2 || out > limit.amount) return;
     limit.amount = out - 1;
-    (void)rlm_reconfigure(limiter, index, &limit, 0);
+    (void)rlm_i_set(limiter, index, &limit, now_ns);
+    rlm_i_store_seq_cst(&limiter->heard[index].round_ns, now_ns);
+}
+
+/* Where it was full for a minute without a refusal it comes back by one. */
+static void rlm_i_raise_cap(rlm_limiter *limiter, size_t index, uint64_t now_ns) {
+    rlm_limit limit = rlm_i_limit_now(limiter, index);
+    uint64_t out = rlm_i_load_seq_cst(&limiter->entry[index].as.concurrency.word) & UINT32_MAX;
+    if (limit.follow == RLM_ADAPT || out < limit.amount || limit.amount >= rlm_i_load_seq_cst(&limiter->heard[index].amount)) return;
+    if (now_ns < rlm_i_load_seq_cst(&limiter->heard[index].round_ns) + RLM_MINUTE_NS) return;
+    limit.amount++;
+    (void)rlm_i_set(limiter, index, &limit, now_ns);
+    rlm_i_store_seq_cst(&limiter->heard[index].round_ns, now_ns);
+}
+
+/* The wait that an answer names, 0: none. */
+static uint64_t rlm_i_wait_asked(const rlm_feedback *feedback) {
+    uint64_t wait_ns = feedback->retry_after_ns == RLM_UNSAID ? 0 : feedback->retry_after_ns;
+    return wait_ns < UINT64_C(1) << 55 ? wait_ns : UINT64_C(1) << 55;
+}
+
+/* Refusals in a row without a word of how long: 5 s, and twice that each time up to 40. Those of requests
+   sent before the last one count with it. */
+static uint64_t rlm_i_wait_unasked(rlm_limiter *limiter, const rlm_permit *permit, uint64_t now_ns) {
+    uint64_t times = rlm_i_load_seq_cst(&limiter->refusals), last_ns = rlm_i_load_seq_cst(&limiter->refused_ns);
+    if (times == 0 || permit == NULL || permit->since_ns >= last_ns) {
+        rlm_i_store_seq_cst(&limiter->refusals, ++times);
+        rlm_i_store_seq_cst(&limiter->refused_ns, now_ns);
+    }
+    return 5 * RLM_SECOND_NS << (times < 4 ? times - 1 : 3);
+}
+
+/* The bucket of which an answer leaves the smallest part, among those it names. count if it tells of none. */
+static size_t rlm_i_emptiest(rlm_limiter *limiter, const rlm_feedback *feedback) {
+    uint64_t least = UINT64_MAX;
+    size_t i, emptiest = (size_t)limiter->count;
+    for (i = 0; i < feedback->count; i++) {
+        const rlm_reading *reading = &feedback->reading[i];
+        size_t index = rlm_i_limit_read(limiter, reading);
+        uint64_t part;
+        if (reading->limit == 0 || reading->limit == RLM_UNSAID || reading->remaining > reading->limit) continue;
+        if (index == limiter->count || limiter->entry[index].kind != RLM_BUCKET || !rlm_i_is_named(limiter, index, feedback->named)) continue;
+        part = rlm_i_scale_up(reading->remaining, 1000, reading->limit);
+        if (part >= least) continue;
+        least = part;
+        emptiest = index;
+    }
+    return emptiest;
+}
+
+/* The shortest period of a bucket that a refusal names: a day's is hardly what a minute's client exceeds. */
+static uint64_t rlm_i_shortest(rlm_limiter *limiter, uint32_t named) {
+    uint64_t shortest_ns = UINT64_MAX;
+    size_t i;
+    for (i = 0; i < limiter->count; i++)
+        if (limiter->entry[i].kind == RLM_BUCKET && rlm_i_is_named(limiter, i, named) && rlm_i_limit_now(limiter, i).period_ns < shortest_ns)
+            shortest_ns = rlm_i_limit_now(limiter, i).period_ns;
+    return shortest_ns;
 }
 
 static void rlm_i_refused(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, uint64_t now_ns) {
-    uint64_t wait_ns = feedback->retry_after_ns, times;
-    bool told = wait_ns != RLM_UNSAID && wait_ns != 0, remains = false;
-    size_t i;
+    uint64_t wait_ns = rlm_i_wait_asked(feedback), shortest_ns = rlm_i_shortest(limiter, feedback->named);
+    size_t i, emptiest = rlm_i_emptiest(limiter, feedback);
+    bool remains = false, told = emptiest < limiter->count;
     for (i = 0; i < feedback->count; i++) remains |= feedback->reading[i].remaining != RLM_UNSAID;
-    if (told && wait_ns > UINT64_C(1) << 55) wait_ns = UINT64_C(1) << 55;
-    if (!told && !remains && feedback->named != RLM_NAMED_CONCURRENCY) {
-        times = rlm_i_load_seq_cst(&limiter->refusals);
-        wait_ns = 5 * RLM_SECOND_NS << (times < 3 ? times : 3);
-        rlm_i_raise(&limiter->refusals, times + 1);
+    if (wait_ns == 0 && !remains && feedback->named != RLM_NAMED_CONCURRENCY) {
+        wait_ns = rlm_i_wait_unasked(limiter, permit, now_ns);
         (void)rlm_pause(limiter, RLM_ALL, wait_ns, now_ns);
     }
     for (i = 0; i < limiter->count; i++) {
+        bool meant = told ? i == emptiest : rlm_i_near(rlm_i_limit_now(limiter, i).period_ns, shortest_ns);
         if (!rlm_i_is_named(limiter, i, feedback->named)) continue;
-        if (told) (void)rlm_pause(limiter, i, wait_ns, now_ns);
-        if (told && limiter->entry[i].kind == RLM_BUCKET) rlm_i_hold_until(limiter, i, permit, feedback, now_ns);
-        if (limiter->entry[i].kind == RLM_CONCURRENCY && feedback->named != 0) rlm_i_lower_cap(limiter, i);
-        if (limiter->entry[i].kind == RLM_BUCKET) rlm_i_guess(limiter, i, permit, now_ns);
+        if (wait_ns != 0) (void)rlm_pause(limiter, i, wait_ns, now_ns);
+        if (limiter->entry[i].kind == RLM_CONCURRENCY && feedback->named != 0) rlm_i_lower_cap(limiter, i, now_ns);
+        if (limiter->entry[i].kind != RLM_BUCKET || !meant) continue;
+        if (!told) rlm_i_guess(limiter, i, permit, rlm_i_wait_asked(feedback), now_ns);
+        if (wait_ns != 0) rlm_i_hold_until(limiter, i, permit, feedback, wait_ns, now_ns);
     }
 }
 
@@ -3143,7 +3428,7 @@ static void rlm_i_refused(rlm_limiter *limiter, const rlm_permit *permit, const 
    and the gradient limit of Netflix's concurrency-limits. */
 static void rlm_i_set_cap(rlm_limiter *limiter, size_t index, uint64_t cap, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
-    rlm_limit limit = heard->given;
+    rlm_limit limit = rlm_i_given(limiter, index);
     if (cap < limit.least) cap = limit.least;
     if (cap < limit.amount) limit.amount = cap;
     (void)rlm_concurrency_reconfigure(&limiter->entry[index].as.concurrency, &limit);
@@ -3155,30 +3440,30 @@ static void rlm_i_overloaded(rlm_limiter *limiter, size_t index, const rlm_permi
     rlm_i_heard *heard = &limiter->heard[index];
     uint64_t cap = rlm_i_limit_now(limiter, index).amount, since_ns = permit != NULL ? permit->since_ns : now_ns;
     uint64_t seen = rlm_i_load_seq_cst(&heard->since_ns);
-    if (heard->given.follow != RLM_ADAPT || since_ns < seen || !rlm_i_cas_seq_cst(&heard->since_ns, &seen, now_ns)) return;
+    if (heard->first.follow != RLM_ADAPT || since_ns < seen || !rlm_i_cas_seq_cst(&heard->since_ns, &seen, now_ns)) return;
     rlm_i_store_seq_cst(&heard->known, 1);
     rlm_i_set_cap(limiter, index, cap - (3 * cap + 9) / 10, now_ns);
 }
 
 static void rlm_i_adapt(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
-    uint64_t word = rlm_i_load_seq_cst(&limiter->entry[index].as.concurrency.word), cap = word >> 32, out = word & UINT32_MAX;
-    uint64_t round = rlm_i_load_seq_cst(&heard->round), wanted = cap < 16 ? 16 : cap < 64 ? cap : 64, mean, best;
-    if (heard->given.follow != RLM_ADAPT || permit == NULL || now_ns <= permit->since_ns) return;
+    uint64_t cap = rlm_i_load_seq_cst(&limiter->entry[index].as.concurrency.word) >> 32, wanted = cap < 16 ? 16 : cap < 64 ? cap : 64;
+    uint64_t round = rlm_i_load_seq_cst(&heard->round), best = rlm_i_load_seq_cst(&heard->best_ns), mean;
+    if (heard->first.follow != RLM_ADAPT || permit == NULL || now_ns <= permit->since_ns) return;
     if (permit->since_ns < rlm_i_load_seq_cst(&heard->round_ns)) return;
     round += (UINT64_C(1) << 48) + ((now_ns - permit->since_ns) / 1000 & ((UINT64_C(1) << 40) - 1));
     rlm_i_store_seq_cst(&heard->round, round);
     if (round >> 48 < wanted) return;
     mean = (round & ((UINT64_C(1) << 48) - 1)) / (round >> 48) + 1;
-    best = rlm_i_load_seq_cst(&heard->best_ns);
-    best = best == 0 || mean < best ? mean : best + best / 50; /* requests change, too */
-    rlm_i_store_seq_cst(&heard->best_ns, best);
+    if (best == 0 || mean < best || (mean > 2 * best + best / 2 && cap <= heard->first.least)) best = mean; /* requests became longer */
     if (mean <= best + best / 2) {
-        if (2 * out >= cap) cap += rlm_i_load_seq_cst(&heard->known) == 0 ? cap : cap / 8 + 1;
+        if (2 * permit->used[index] >= cap) cap += rlm_i_load_seq_cst(&heard->known) == 0 ? cap : cap / 8 + 1;
+        best += best / 50; /* they do, little by little */
     } else {
         rlm_i_store_seq_cst(&heard->known, 1);
-        if (mean > 2 * best + best / 2) cap -= cap / 10;
+        if (mean > 2 * best + best / 2) cap -= (cap + 9) / 10;
     }
+    rlm_i_store_seq_cst(&heard->best_ns, best);
     rlm_i_set_cap(limiter, index, cap, now_ns);
 }
 
@@ -3186,27 +3471,41 @@ static void rlm_i_adapt(rlm_limiter *limiter, size_t index, const rlm_permit *pe
 
 /* The pace of a ramp, and what may go at once: what a second brings, so that it is a pace. */
 static void rlm_i_set_pace(rlm_limiter *limiter, size_t index, uint64_t per_minute, uint64_t now_ns) {
-    const rlm_limit *given = &limiter->heard[index].given;
-    rlm_limit limit = rlm_per_minute(RLM_REQUESTS, per_minute), least = rlm_per(RLM_REQUESTS, given->amount, given->period_ns);
-    uint64_t floor = rlm_i_scale_up(given->amount, RLM_MINUTE_NS, given->period_ns);
+    rlm_limit given = rlm_i_given(limiter, index), limit = rlm_per_minute(RLM_REQUESTS, per_minute);
+    rlm_limit least = rlm_per(RLM_REQUESTS, given.amount, given.period_ns);
+    uint64_t floor = rlm_i_scale_up(given.amount, RLM_MINUTE_NS, given.period_ns);
     if (per_minute <= floor) limit = least;
     limit.burst = per_minute < RLM_I_PACE_MAX ? per_minute / 60 + 1 : per_minute;
-    (void)rlm_reconfigure(limiter, index, &limit, now_ns);
+    (void)rlm_i_set(limiter, index, &limit, now_ns);
+}
+
+/* Requests a minute, over the last minute or since the limiter began. */
+static uint64_t rlm_i_pace_now(const rlm_limiter *limiter, uint64_t now_ns) {
+    uint64_t age_ns = now_ns > limiter->began_ns ? now_ns - limiter->began_ns : 0;
+    if (age_ns < RLM_SECOND_NS) age_ns = RLM_SECOND_NS;
+    return rlm_i_scale_up(rlm_recent(limiter, now_ns), RLM_MINUTE_NS, age_ns < RLM_MINUTE_NS ? age_ns : RLM_MINUTE_NS);
 }
 
 /* Back to the former pace: the average of the last minutes, between a quarter and three quarters of
-   what it is now. */
+   what it is now; half where there is none yet. */
 static void rlm_i_slow_down(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
-    uint64_t pace = rlm_recent(limiter, now_ns), former = rlm_i_load_seq_cst(&limiter->former) / 16;
+    uint64_t pace = rlm_i_pace_now(limiter, now_ns), former = rlm_i_load_seq_cst(&limiter->former) / 16;
     uint64_t seen = rlm_i_load_seq_cst(&heard->since_ns);
-    if (heard->given.follow != RLM_RAMP || (permit != NULL && permit->since_ns < seen)) return;
+    if (heard->first.follow != RLM_RAMP || (permit != NULL && permit->since_ns < seen)) return;
     if (!rlm_i_cas_seq_cst(&heard->since_ns, &seen, now_ns)) return;
-    if (rlm_i_load_seq_cst(&heard->pace_ns) == 0) rlm_i_store_seq_cst(&heard->pace, pace);
+    if (rlm_i_load_seq_cst(&heard->pace_ns) == 0) {
+        rlm_i_store_seq_cst(&heard->pace, pace);
+    } else { /* a second time: less than what was too much */
+        rlm_limit limit = rlm_i_limit_now(limiter, index);
+        uint64_t held = rlm_i_scale_up(limit.amount, RLM_MINUTE_NS, limit.period_ns);
+        if (pace > held) pace = held;
+    }
+    if (rlm_i_load_seq_cst(&limiter->former_ns) == 0) former = pace / 2;
     if (former > pace - pace / 4) former = pace - pace / 4;
     if (former < pace / 4) former = pace / 4;
     rlm_i_set_pace(limiter, index, former != 0 ? former : 1, now_ns);
-    rlm_i_store_seq_cst(&heard->pace_ns, now_ns + heard->given.period_ns);
+    rlm_i_store_seq_cst(&heard->pace_ns, now_ns + rlm_i_load_seq_cst(&heard->period_ns));
 }
 
 /* A quarter more each minute, until twice the pace that was too fast; then the ramp is at rest. */
@@ -3214,7 +3513,7 @@ static void rlm_i_climb(rlm_limiter *limiter, size_t index, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
     uint64_t at_ns = rlm_i_load_seq_cst(&heard->pace_ns), pace;
     rlm_limit limit;
-    if (heard->given.follow != RLM_RAMP || at_ns == 0 || now_ns < at_ns) return;
+    if (heard->first.follow != RLM_RAMP || at_ns == 0 || now_ns < at_ns) return;
     limit = rlm_i_limit_now(limiter, index);
     pace = limit.period_ns == RLM_MINUTE_NS ? limit.amount : rlm_i_scale_up(limit.amount, RLM_MINUTE_NS, limit.period_ns);
     pace += pace / 4 + 1;
@@ -3230,10 +3529,10 @@ static void rlm_i_climb(rlm_limiter *limiter, size_t index, uint64_t now_ns) {
 /* The pace of the last five minutes, for a ramp to go back to. */
 static void rlm_i_note_pace(rlm_limiter *limiter, uint64_t now_ns) {
     uint64_t then_ns = rlm_i_load_seq_cst(&limiter->former_ns), span = 300, elapsed, former = rlm_i_load_seq_cst(&limiter->former);
-    if (now_ns < then_ns || now_ns - then_ns < 10 * RLM_SECOND_NS) return;
+    if (now_ns < limiter->began_ns + RLM_MINUTE_NS || now_ns < then_ns || now_ns - then_ns < 10 * RLM_SECOND_NS) return;
     elapsed = (now_ns - then_ns) / RLM_SECOND_NS;
-    if (elapsed > span) elapsed = span;
-    if (then_ns != 0) former = (former * (span - elapsed) + 16 * rlm_recent(limiter, now_ns) * elapsed) / span;
+    if (elapsed > span || then_ns == 0) elapsed = span;
+    former = (former * (span - elapsed) + 16 * rlm_recent(limiter, now_ns) * elapsed) / span;
     rlm_i_store_seq_cst(&limiter->former, former);
     rlm_i_store_seq_cst(&limiter->former_ns, now_ns);
 }
@@ -3254,7 +3553,10 @@ static void rlm_i_move(rlm_limiter *limiter, const rlm_permit *permit, const rlm
     rlm_i_note_pace(limiter, now_ns);
     if (feedback->outcome == RLM_ANSWERED) rlm_i_follow_delay(limiter, now_ns);
     for (i = 0; i < limiter->count; i++) {
-        if (feedback->outcome == RLM_ANSWERED && limiter->entry[i].kind == RLM_CONCURRENCY) rlm_i_adapt(limiter, i, permit, now_ns);
+        if (feedback->outcome == RLM_ANSWERED && limiter->entry[i].kind == RLM_CONCURRENCY) {
+            rlm_i_adapt(limiter, i, permit, now_ns);
+            rlm_i_raise_cap(limiter, i, now_ns);
+        }
         rlm_i_climb(limiter, i, now_ns);
         if (limiter->entry[i].kind == RLM_BUCKET) rlm_i_guess_higher(limiter, i, now_ns);
     }
@@ -3272,10 +3574,11 @@ RLM_I_DEF int rlm_observe(rlm_limiter *limiter, const rlm_permit *permit, const 
         rlm_i_note_delay(limiter, permit, now_ns);
         rlm_i_store_seq_cst(&limiter->refusals, 0);
     }
-    for (i = 0; i < feedback->count; i++) rlm_i_hear(limiter, permit, feedback, &feedback->reading[i], claimed, now_ns);
+    for (i = 0; i < limiter->count && claimed; i++) rlm_i_note_trail(limiter, i, now_ns);
+    for (i = 0; i < feedback->count && claimed; i++) rlm_i_hear(limiter, permit, feedback, &feedback->reading[i], now_ns);
     if (feedback->outcome == RLM_REFUSED) rlm_i_refused(limiter, permit, feedback, now_ns);
-    else if (feedback->outcome != RLM_ANSWERED && feedback->retry_after_ns != RLM_UNSAID && feedback->retry_after_ns <= UINT64_C(1) << 55)
-        (void)rlm_pause(limiter, RLM_ALL, feedback->retry_after_ns, now_ns);
+    else if (feedback->outcome != RLM_ANSWERED && rlm_i_wait_asked(feedback) != 0)
+        (void)rlm_pause(limiter, RLM_ALL, rlm_i_wait_asked(feedback), now_ns);
     overload = feedback->outcome == RLM_OVERLOADED || feedback->outcome == RLM_SLOW_DOWN ||
                (feedback->outcome == RLM_REFUSED && (feedback->named & RLM_NAMED_CONCURRENCY) != 0);
     for (i = 0; i < limiter->count; i++) {
@@ -3292,7 +3595,7 @@ RLM_I_DEF int rlm_observe(rlm_limiter *limiter, const rlm_permit *permit, const 
 
 /* -- estimates -- */
 
-#define RLM_I_ONE UINT64_C(4096) /* a ratio of 1 */
+#define RLM_I_ONE UINT64_C(65536) /* a ratio of 1 */
 
 RLM_I_DEF int rlm_route_init(rlm_route *route, uint32_t quantile_permille) {
     if (route == NULL) return RLM_E_NULL;
@@ -3311,7 +3614,7 @@ static uint32_t rlm_i_bin(uint64_t amount) {
 
 static uint64_t rlm_i_bin_top(uint32_t bin) {
     uint64_t octave = bin / 4, next = 5 + bin % 4; /* of the bin after it: next / 4 x 2^octave */
-    return ((next << octave) - 1) / 4;
+    return bin + 1 < RLM_I_ROUTE_BINS ? ((next << octave) - 1) / 4 : RLM_AMOUNT_MAX;
 }
 
 /* The quantile of the outputs seen; 0 until there are enough. */
@@ -3340,7 +3643,7 @@ RLM_I_DEF rlm_cost rlm_route_estimate(const rlm_route *route, const rlm_cost *es
 
 static void rlm_i_learn_input(rlm_route *route, uint64_t estimated, uint64_t actual) {
     uint64_t seen = rlm_i_load_seq_cst(&route->input), next, seen_ratio = rlm_i_scale_up(actual, RLM_I_ONE, estimated);
-    if (seen_ratio > 0xffffff) seen_ratio = 0xffffff; /* 4,096 times as much */
+    if (seen_ratio > 0xffffff) seen_ratio = 0xffffff; /* 256 times as much */
     do {
         uint64_t ratio = seen >> 40, spread = seen >> 16 & 0xffffff, count = seen & 0xffff, over = count < 31 ? count + 1 : 32;
         uint64_t apart = seen_ratio > ratio ? seen_ratio - ratio : ratio - seen_ratio;
