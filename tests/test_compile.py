@@ -207,7 +207,7 @@ C_LIBRARY = {"clock_gettime", "memset", "memcpy"}
 # What a compiler itself calls where a processor has no instruction for it, and tables of position independent code.
 COMPILER_32 = {"__udivdi3", "__umoddi3", "__divdi3", "__moddi3", "__udivmoddi4", "_GLOBAL_OFFSET_TABLE_"}
 COMPILER_ARM = {"__aeabi_uldivmod", "__aeabi_ldivmod", "__aeabi_lmul", "__aeabi_llsl", "__aeabi_llsr",
-                "__gnu_thumb1_case_uqi", "__gnu_thumb1_case_shi", "__gnu_thumb1_case_uhi"}
+                "__gnu_thumb1_case_sqi", "__gnu_thumb1_case_uqi", "__gnu_thumb1_case_shi", "__gnu_thumb1_case_uhi"}
 
 OBJECTS = {
     "gcc": ("gcc", ["-O2"], HOSTED["implementation"], "nm", set()),
