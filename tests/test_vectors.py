@@ -17,9 +17,11 @@ FOLDER = t.BUILD / "vectors"
 FIXED = sorted(VECTORS.glob("*.json"))
 SEEDS = [1, 2, 3]
 COUNT = 700             # random cases for each seed
+ORACLES = ("oracle.py", "generate.py", "http_oracle.py", "http_cases.py")
 
 LIMIT = ("amount", "period_ns", "burst", "guard_ns", "cells", "utc_offset_s", "wall_offset_ns")
 METERS = ("requests", "input_tokens", "output_tokens", "microdollars", "custom")
+READING = ("limit", "remaining", "rounding", "reset_ns", "period_ns", "period_least_ns", "period_most_ns")
 MONTH = 2**64 - 1
 
 
@@ -75,6 +77,32 @@ def flat_op(op, permits, ids):
     return " ".join(map(str, [name, *words[name]()]))
 
 
+def hexed(text):
+    return text.encode().hex() or "-"
+
+
+def flat_http(case):
+    """The operations of a case of kind http: what goes in, then what is expected."""
+    expected = case["expected"]
+
+    def word(key):
+        value = expected.get(key, "-")
+        if key == "named" and value != "-":
+            return "+".join(value) or "none"
+        return int(value) if isinstance(value, bool) else value
+
+    for name, value in case["headers"]:
+        yield "header %s %s" % (hexed(name), hexed(value))
+    yield "body %d %d %s" % (case["status"], case.get("pad", 0), hexed(case["body"]))
+    for key in ("verdict", "reason", "class", "outcome", "named"):
+        yield "%s %s" % (key, word("error_class" if key == "class" else key))
+    yield "waits " + " ".join(str(word(key)) for key in ("capped", "wait_ns", "retry_after_ns", "requested"))
+    if "readings" in case:
+        yield "readings %d" % len(case["readings"])
+        for index, reading in enumerate(case["readings"]):
+            yield " ".join(map(str, ["reading", index, reading["meter"], *(reading[key] for key in READING)]))
+
+
 def flat(case):
     """The lines of a case."""
     kind, permits, ids = case["kind"], Numbers(), Numbers()
@@ -89,6 +117,9 @@ def flat(case):
         begin += " %s %s" % (config["jitter"], " ".join(map(str, numbers)))
     elif kind == "errors":
         begin, ops = None, ["init %s %s" % (flat_limit(case["limit"]), case["error"])]
+    elif kind == "http":
+        begin += " %s %d" % (case["profile"], case["wall_ns"])
+        ops = list(flat_http(case))
     elif kind == "bucket_bound":
         kind, ops = "bucket", ["call %d %d" % tuple(call) for call in case["calls"]]
     yield "case %s %s" % (kind, case["name"])
@@ -122,7 +153,7 @@ def load(path):
 def random_file(seed):
     """Cases of a seed, made once as long as the oracle stays the same."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    oracle = hashlib.sha256(b"".join((VECTORS / name).read_bytes() for name in ("oracle.py", "generate.py"))).hexdigest()[:16]
+    oracle = hashlib.sha256(b"".join((VECTORS / name).read_bytes() for name in ORACLES)).hexdigest()[:16]
     path = FOLDER / ("random-%d-%d-%s.jsonl" % (seed, COUNT, oracle))
     with t.locked(FOLDER / ("random-%d.lock" % seed)):
         if not path.exists():
@@ -238,4 +269,4 @@ def test_random_elsewhere(target):
 
 def test_every_kind_is_covered():
     kinds = {case["kind"] for path in FIXED for case in load(path)}
-    assert {"bucket", "window", "concurrency", "calendar", "limiter", "queue", "backoff", "errors", "bucket_bound"} <= kinds
+    assert {"bucket", "window", "concurrency", "calendar", "limiter", "queue", "backoff", "errors", "http", "bucket_bound"} <= kinds

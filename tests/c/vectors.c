@@ -1,4 +1,4 @@
-/* vectors.c - runs the shared cases of tests/vectors/ against rlimit.h.
+/* vectors.c - runs the shared cases of tests/vectors/ against rlimit.h and ext/rlimit_http.h.
 
    vectors FILE
 
@@ -10,13 +10,14 @@
 #define RLM_WINDOW_CELLS 2112 /* the eight limits may all be windows */
 #define RLM_IMPLEMENTATION
 #include "../../rlimit.h"
+#include "rlimit_http.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORDS_MAX = 24, LINE_MAX_BYTES = 1024, WINDOW_BYTES = 2 << 20 };
+enum { WORDS_MAX = 24, LINE_MAX_BYTES = 1 << 16, WINDOW_BYTES = 2 << 20 };
 
 /* The names of the errors, as RLM_E_ has them. */
 static const char *const result_names[] = {
@@ -43,6 +44,7 @@ static rlm_limiter limiter;
 static rlm_queue *queue;
 static rlm_backoff plan;
 static rlm_backoff_state retry;
+static rlm_http http;
 static rlm_permit *permits;
 static uint64_t *marks, *handles; /* by operation; by id */
 static size_t permit_count, mark_count, handle_count;
@@ -57,12 +59,13 @@ static const char *next_word(void) {
     return "";
 }
 
-/* A number; "never" and "release" are what rlm_ answers for them. */
+/* A number; "never", "release" and "unsaid" are what rlm_ answers for them. */
 static uint64_t number_of(const char *text) {
     char *end;
     uint64_t value;
     if (strcmp(text, "never") == 0) return RLM_NEVER;
     if (strcmp(text, "release") == 0) return RLM_ON_RELEASE;
+    if (strcmp(text, "unsaid") == 0) return RLM_UNSAID;
     value = strtoull(text, &end, 10);
     if (*text == 0 || *end != 0) bad_file = 1;
     return value;
@@ -217,6 +220,10 @@ static void begin_case(void) {
         seed = next_number();
         init_or_complain(rlm_backoff_check(&plan));
         rlm_backoff_start(&retry, seed);
+    } else if (kind_is("http")) {
+        rlm_http_profile profile;
+        if (!rlm_http_profile_of(next_word(), &profile)) bad_file = 1;
+        else rlm_http_begin(&http, &profile, next_number());
     } else {
         bad_file = 1;
     }
@@ -357,8 +364,108 @@ static void run_call(void) {
     printf("\n");
 }
 
+/* ---- Responses ------------------------------------------------------------------------------- */
+
+/* The bytes of a word in hex, after pad spaces, in memory of just their size: free it. */
+static char *next_bytes(size_t pad, size_t *bytes) {
+    const char *text = next_word();
+    char *made;
+    size_t i, count = strcmp(text, "-") == 0 ? 0 : strlen(text) / 2;
+    *bytes = pad + count;
+    made = (char *)grown(NULL, *bytes, 1);
+    memset(made, ' ', pad);
+    for (i = 0; i < count; i++) {
+        char pair[3] = {text[2 * i], text[2 * i + 1], 0};
+        made[pad + i] = (char)strtoul(pair, NULL, 16);
+    }
+    return made;
+}
+
+static void run_header(void) {
+    size_t header_bytes, value_bytes;
+    char *header = next_bytes(0, &header_bytes), *value = next_bytes(0, &value_bytes);
+    rlm_http_header(&http, header, header_bytes, value, value_bytes);
+    free(header);
+    free(value);
+}
+
+/* body STATUS PAD TEXT */
+static void run_body(void) {
+    int status = (int)next_number();
+    size_t bytes, pad = (size_t)next_number();
+    char *body = next_bytes(pad, &bytes);
+    rlm_http_end(&http, status, body, bytes);
+    free(body);
+}
+
+static void expect_name(const char *field, const char *const *names, size_t count, uint32_t actual) {
+    const char *text = next_word();
+    if (strcmp(text, "-") == 0 || wrong || (actual < count && strcmp(text, names[actual]) == 0)) return;
+    begin_complaint(field);
+    printf("%s\n", actual < count ? names[actual] : "unknown");
+}
+
+/* The meters named, joined by "+"; "concurrency" and "none" too. */
+static void expect_named(uint32_t actual) {
+    const char *text = next_word(), *at = text;
+    uint32_t expected = 0;
+    if (strcmp(text, "-") == 0 || wrong) return;
+    while (*at != 0 && strcmp(text, "none") != 0) {
+        size_t i, length = strcspn(at, "+");
+        if (strncmp(at, "concurrency", length) == 0) expected |= RLM_NAMED_CONCURRENCY;
+        for (i = 0; i < RLM_I_METER_COUNT; i++)
+            if (strlen(meter_names[i]) == length && strncmp(at, meter_names[i], length) == 0) expected |= UINT32_C(1) << i;
+        at += length + (at[length] == '+');
+    }
+    if (actual == expected) return;
+    begin_complaint("named");
+    printf("0x%lx, expected 0x%lx\n", (unsigned long)actual, (unsigned long)expected);
+}
+
+/* reading INDEX METER LIMIT REMAINING ... */
+static void run_reading(void) {
+    const rlm_reading *reading = &http.feedback.reading[next_index(RLM_READINGS_MAX)];
+    expect_name("meter", meter_names, sizeof meter_names / sizeof *meter_names, reading->meter);
+    expect_number("limit", reading->limit);
+    expect_number("remaining", reading->remaining);
+    expect_number("rounding", reading->rounding);
+    expect_number("reset_ns", reading->reset_ns);
+    expect_number("period_ns", reading->period_ns);
+    expect_number("period_least_ns", reading->period_least_ns);
+    expect_number("period_most_ns", reading->period_most_ns);
+}
+
+static int run_response(const char *what) {
+    static const char *const verdicts[] = {"ok", "retry", "wait", "never"};
+    static const char *const reasons[] = {"none", "rate_limit", "quota_day", "overload",    "server", "network",
+                                          "spent", "auth",      "too_large", "bad_request", "told"};
+    static const char *const classes[] = {"rate_limit", "server", "network", "fatal"};
+    static const char *const outcomes[] = {"answered", "refused", "slow_down", "overloaded", "failed"};
+    if (strcmp(what, "header") == 0) run_header();
+    else if (strcmp(what, "body") == 0) run_body();
+    else if (strcmp(what, "verdict") == 0) expect_name(what, verdicts, sizeof verdicts / sizeof *verdicts, http.verdict);
+    else if (strcmp(what, "reason") == 0) expect_name(what, reasons, sizeof reasons / sizeof *reasons, http.reason);
+    else if (strcmp(what, "class") == 0) expect_name(what, classes, sizeof classes / sizeof *classes, http.error_class);
+    else if (strcmp(what, "outcome") == 0)
+        expect_name(what, outcomes, sizeof outcomes / sizeof *outcomes, http.feedback.outcome);
+    else if (strcmp(what, "named") == 0) expect_named(http.feedback.named);
+    else if (strcmp(what, "readings") == 0) expect_number("count of readings", http.feedback.count);
+    else if (strcmp(what, "reading") == 0) run_reading();
+    else if (strcmp(what, "waits") == 0) {
+        expect_number("capped", http.capped);
+        expect_number("wait_ns", http.wait_ns);
+        expect_number("retry_after_ns", http.feedback.retry_after_ns);
+        expect_number("requested", http.feedback.requested);
+    } else {
+        return 0;
+    }
+    return 1;
+}
+
 static void run_op(const char *what) {
-    if (strcmp(what, "init") == 0) run_init();
+    if (kind_is("http")) {
+        if (!run_response(what)) bad_file = 1;
+    } else if (strcmp(what, "init") == 0) run_init();
     else if (strcmp(what, "take") == 0) run_take(0);
     else if (strcmp(what, "peek") == 0) run_take(1);
     else if (strcmp(what, "credit") == 0) run_credit();

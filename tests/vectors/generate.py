@@ -4,13 +4,14 @@
     python generate.py --check                      compares the files beside this one with what would be written
     python generate.py --random SEED COUNT FILE     COUNT random cases of all kinds, one a line; FILE may be - for standard output
 
-The answers come from oracle.py. In the fixed cases most are also written down by hand, and have to agree. Python 3.9 or later.
+The answers come from oracle.py, those of kind http from http_oracle.py. In the fixed cases most are also written down by hand, and have to agree. Python 3.9 or later.
 """
 import json
 import os
 import random
 import sys
 
+import http_cases
 import oracle
 from oracle import AMOUNT_MAX, DAY, HOUR, MINUTE, NEVER, OK, PERIOD_MAX, POSITIVE, RELEASE, SECOND, ceil
 
@@ -1067,7 +1068,8 @@ def error_cases():
 
 
 FILES = (("bucket", bucket_cases), ("window", window_cases), ("concurrency", concurrency_cases), ("calendar", calendar_cases),
-         ("limiter", limiter_cases), ("queue", queue_cases), ("backoff", backoff_cases), ("errors", error_cases))
+         ("limiter", limiter_cases), ("queue", queue_cases), ("backoff", backoff_cases), ("errors", error_cases),
+         ("http", http_cases.http_cases))
 
 
 # ---- random cases ----------------------------------------------------------------------------------------------------
@@ -1480,7 +1482,7 @@ def random_backoff_case(rng):
 
 RANDOM = ((random_bucket_case, 30), (random_bound_case, 8), (random_window_case, 18), (random_concurrency_case, 5),
 (random_calendar_case, 11), (random_limiter_case, 18),
-          (random_queue_case, 6), (random_backoff_case, 4))
+          (random_queue_case, 6), (random_backoff_case, 4), (http_cases.random_http_case, 20))
 
 
 def random_cases(seed, number):
@@ -1505,7 +1507,7 @@ def text_of(cases):
     for made in cases:
         lines = []
         for key, value in made.items():
-            if key in ("ops", "calls", "limits"):
+            if key in ("ops", "calls", "limits", "readings") and value:
                 lines.append('  "%s": [\n    %s\n  ]' % (key, ",\n    ".join(compact(item) for item in value)))
             else:
                 lines.append('  "%s": %s' % (key, compact(value)))
