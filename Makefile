@@ -7,30 +7,31 @@ CFLAGS ?= -O2
 WARN := -Wall -Wextra -Wpedantic -Wconversion
 PYTHON := build/venv/bin/python
 DATA ?= ../shared/data
-HEADERS := rlimit.h ext/rlimit_wait.h
+HEADERS := rlimit.h $(sort $(wildcard ext/*.h))
 INCLUDE := $(DESTDIR)$(PREFIX)/include
 LIB := $(DESTDIR)$(PREFIX)/lib
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
-demo: setup-demo build/batch ## 500 support tickets through a metered relay, the usual way and limited; INPUT=file for yours
+demo: setup-demo build/batch ## 500 support tickets through a metered relay, the usual way and limited, told no limits; INPUT=file for yours
 	@PYTHONPATH=tests $(PYTHON) examples/demo.py $(if $(INPUT),"$(INPUT)")
 
 test: setup-test build/batch build/basic build/threads ## every test; the last line counts them
 	@PYTHONPATH=tests $(PYTHON) -m pytest -q tests
 
-bench: setup-demo build/bench build/trace ## one line a figure: value, floor measured in the same run, ratio
+bench: setup-demo build/bench build/trace build/libfeedback.so ## one line a figure: value, floor measured in the same run, ratio
 	@build/bench
 	@if [ -f "$(DATA)/azure_llm_conv.csv.gz" ]; then $(PYTHON) bench/trace.py build/trace "$(DATA)/azure_llm_conv.csv.gz"; \
 	else echo "bench trace skipped: no $(DATA)/azure_llm_conv.csv.gz"; fi
+	@$(PYTHON) bench/feedback.py build/libfeedback.so $(wildcard $(DATA)/azure_llm_conv.csv.gz)
 
 setup-demo setup-test: setup-%:
 	@tests/setup.sh $*
 
 build/batch: examples/batch.c $(wildcard examples/batch_*.h) $(HEADERS)
 	@mkdir -p build
-	$(CC) -std=c11 $(WARN) $(CFLAGS) -I. examples/batch.c -o $@ $$(pkg-config --cflags --libs libcurl jansson)
+	$(CC) -std=c11 $(WARN) $(CFLAGS) -I. -Iext examples/batch.c -o $@ $$(pkg-config --cflags --libs libcurl jansson)
 
 build/basic: examples/basic.c $(HEADERS)
 	@mkdir -p build
@@ -42,11 +43,15 @@ build/threads: examples/threads.c $(HEADERS)
 
 build/bench: bench/bench.c $(HEADERS)
 	@mkdir -p build
-	$(CC) $(WARN) $(CFLAGS) -pthread -I. $< -o $@
+	$(CC) $(WARN) $(CFLAGS) -pthread -I. -Iext $< -o $@
 
 build/trace: bench/trace.c $(HEADERS)
 	@mkdir -p build
 	$(CC) $(WARN) $(CFLAGS) -I. $< -o $@
+
+build/libfeedback.so: bench/feedback.c $(HEADERS)
+	@mkdir -p build
+	$(CC) $(WARN) $(CFLAGS) -shared -fPIC -I. -Iext $< -o $@
 
 install: ## copy the headers, with files for pkg-config and CMake, to PREFIX (/usr/local) under DESTDIR
 	install -d "$(INCLUDE)" "$(LIB)/pkgconfig" "$(LIB)/cmake/rlimit"

@@ -9,7 +9,7 @@
    compare-and-swap for each word that must change. */
 
 #define RLM_IMPLEMENTATION
-#include "rlimit.h"
+#include "rlimit_http.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -96,6 +96,54 @@ static uint64_t push_pop(uint64_t now_ns) {
 static double queue_push_pop(void) {
     static uint64_t now_ns = 1000;
     MEASURE(push_pop(++now_ns));
+}
+
+/* A full set of headers as Anthropic sends it, and what an observer makes of it. */
+static const char *const headers[][2] = {
+    {"anthropic-ratelimit-requests-limit", "4000"}, {"anthropic-ratelimit-requests-remaining", "3999"},
+    {"anthropic-ratelimit-requests-reset", "2026-11-20T10:00:01Z"}, {"anthropic-ratelimit-input-tokens-limit", "2000000"},
+    {"anthropic-ratelimit-input-tokens-remaining", "1998000"}, {"anthropic-ratelimit-input-tokens-reset", "2026-11-20T10:00:01Z"},
+    {"anthropic-ratelimit-output-tokens-limit", "400000"}, {"anthropic-ratelimit-output-tokens-remaining", "398000"},
+    {"anthropic-ratelimit-output-tokens-reset", "2026-11-20T10:00:01Z"}, {"anthropic-ratelimit-tokens-limit", "2400000"},
+    {"anthropic-ratelimit-tokens-remaining", "2396000"}, {"anthropic-ratelimit-tokens-reset", "2026-11-20T10:00:01Z"},
+    {"retry-after", "16"}, {"date", "Fri, 20 Nov 2026 10:00:00 GMT"}, {"content-type", "application/json"},
+    {"request-id", "req_011CTest"}};
+enum { HEADERS = sizeof headers / sizeof *headers };
+static size_t header_bytes[HEADERS][2];
+static rlm_http_profile profile;
+static rlm_limiter observed;
+static rlm_permit observed_permit;
+static rlm_http http;
+
+static uint64_t read_headers(uint64_t wall_ns) {
+    size_t i;
+    rlm_http_begin(&http, &profile, wall_ns);
+    for (i = 0; i < HEADERS; i++) rlm_http_header(&http, headers[i][0], header_bytes[i][0], headers[i][1], header_bytes[i][1]);
+    rlm_http_end(&http, 200, "", 0);
+    return http.feedback.count;
+}
+static uint64_t pass_over_headers(void) {
+    uint64_t sum = 0;
+    size_t i, j, k;
+    for (i = 0; i < HEADERS; i++)
+        for (j = 0; j < 2; j++)
+            for (k = 0; k < header_bytes[i][j]; k++) sum = sum * 31 + (unsigned char)headers[i][j][k];
+    return sum;
+}
+static double http_anthropic_headers(void) { MEASURE(read_headers(UINT64_C(1795168800000000000) + i)); }
+static double floor_pass(void) { MEASURE(pass_over_headers()); }
+static double observe(void) { MEASURE((uint64_t)rlm_observe(&observed, &observed_permit, &http.feedback, rlm_now())); }
+
+static void set_up_feedback(void) {
+    rlm_limit limits[RLM_LIMITS_MAX];
+    rlm_cost cost = {1, 100, 20, 0, 0};
+    size_t i, j;
+    if (!rlm_http_profile_of("anthropic", &profile)) abort();
+    if (rlm_limiter_init(&observed, limits, rlm_http_limits(&profile, limits, RLM_LIMITS_MAX), rlm_now()) != RLM_OK) abort();
+    if (rlm_acquire(&observed, &cost, rlm_now(), &observed_permit) != 0) abort();
+    for (i = 0; i < HEADERS; i++)
+        for (j = 0; j < 2; j++) header_bytes[i][j] = strlen(headers[i][j]);
+    if (read_headers(UINT64_C(1795168800000000000)) != 3) abort();
 }
 
 static double clock_now(void) { MEASURE(rlm_now()); }
@@ -194,12 +242,15 @@ static void set_up(void) {
 
 int main(void) {
     set_up();
+    set_up_feedback();
     report("bucket_take", "ns", bucket_take, floor_one_swap);
     report("bucket_refusal", "ns", bucket_refusal, floor_clock);
     report("window_exact_take", "ns", window_exact_take, floor_one_swap);
     report("window_slotted_take", "ns", window_slotted_take, floor_one_swap);
     report("limiter_4_acquire_settle", "ns", limiter_four, floor_seven_swaps);
     report("queue_push_pop_10000", "ns", queue_push_pop, floor_ring);
+    report("http_anthropic_headers", "ns", http_anthropic_headers, floor_pass);
+    report("observe_3_readings", "ns", observe, floor_clock);
     report("two_threads_one_bucket", "M/s", two_threads_free, two_threads_mutex);
     report("two_threads_bare_swap", "M/s", two_threads_bare, two_threads_mutex);
     report("clock_now", "ns", clock_now, floor_system_clock);

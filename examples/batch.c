@@ -1,11 +1,11 @@
 /* batch.c - sends a file of requests to an OpenAI-compatible API, within its limits.
 
-   Reads requests as JSON lines, sends each when the limiter admits it, retries what may succeed
-   later, and writes one result line for each as it completes. Started again with the same files,
+   Reads requests as JSON lines, sends each when the limiter admits it, learns limits that were not
+   given from the answers, retries what may succeed later, and writes one result line for each as it completes. Started again with the same files,
    it goes on where it was stopped, or killed. One thread; memory does not depend on the length of
    the files. `batch --help` tells the options.
 
-   cc -std=c11 -O2 -I. examples/batch.c -lcurl -ljansson -o batch
+   cc -std=c11 -O2 -I. -Iext examples/batch.c -lcurl -ljansson -o batch
 
    Sections: statistics, tasks, limits, HTTP, verdicts, results, scheduling, progress, main. The
    command line is in batch_options.h, the files in batch_files.h. */
@@ -13,7 +13,7 @@
 #define _DEFAULT_SOURCE /* flock, strdup, getc_unlocked */
 #define RLM_IMPLEMENTATION
 #define RLM_STATIC
-#include "rlimit.h"
+#include "rlimit_http.h"
 
 #include <curl/curl.h>
 #include <signal.h>
@@ -25,7 +25,7 @@
 #define MS_NS UINT64_C(1000000)
 #define READ_AHEAD 256                      /* requests read beyond those in flight ... */
 #define HELD_BYTES ((size_t)64 << 20)       /* ... while their bodies have less than this */
-#define RETRY_AFTER_MAX_NS (120 * RLM_SECOND_NS)
+#define RETRY_AFTER_MAX_NS (2 * RLM_DAY_NS) /* of a daily quota; that of a header is cut to --retry-after-max */
 
 /* ---- Statistics ------------------------------------------------------------------------------ */
 
@@ -39,13 +39,14 @@ struct statistics {
     double seconds;
 };
 
-static void write_statistics(const struct statistics *s, const char *name) {
+/* learned: an array of the limits in force that were not configured so; it is given away. */
+static void write_statistics(const struct statistics *s, json_t *learned, const char *name) {
     json_t *object = must(json_pack(
-        "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:I,s:I}", "requests", (json_int_t)s->requests, "completed",
+        "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:I,s:I,s:o}", "requests", (json_int_t)s->requests, "completed",
         (json_int_t)s->completed, "failed", (json_int_t)s->failed, "earlier", (json_int_t)s->earlier, "attempts",
         (json_int_t)s->attempts, "rejected", (json_int_t)s->rejected, "retried", (json_int_t)s->retried, "wasted",
         (json_int_t)(s->attempts - s->answered), "seconds", s->seconds, "tokens", (json_int_t)s->tokens,
-        "tokens_estimated", (json_int_t)s->charged));
+        "tokens_estimated", (json_int_t)s->charged, "learned", learned));
     if (json_dump_file(object, name, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) != 0)
         die(EXIT_IO, "--stats-json %s: %s", name, strerror(errno));
     json_decref(object);
@@ -66,7 +67,7 @@ struct transfer;
 /* A request that was read and is not finished: in the queue, in flight or asleep. */
 struct task {
     struct request request;
-    rlm_cost cost;
+    rlm_cost estimate, cost;        /* by itself; as corrected by what was learned, and acquired */
     rlm_permit permit;
     bool permit_out, finished;
     uint64_t attempts;
@@ -83,8 +84,8 @@ struct transfer {
     struct buffer answer;
     bool too_large;
     size_t sent;
-    uint64_t retry_after_ns;
-    int should_retry;       /* -1: not said */
+    const rlm_http_profile *profile;
+    rlm_http http;          /* what the answer says of limits */
     struct transfer *next_free;
 };
 
@@ -94,8 +95,9 @@ struct run {
     struct output output;
     struct statistics statistics;
     rlm_limiter limiter;
-    rlm_limit limits[3];
+    rlm_limit limits[RLM_LIMITS_MAX];
     size_t limit_count;
+    rlm_route route;                /* what requests turn out to cost */
     rlm_backoff plan;
     rlm_queue *queue, *asleep;      /* of tasks: who is next, and who waits for its retry */
     struct task *tasks, *free_task;
@@ -137,9 +139,9 @@ static struct task *make_task(struct run *run, const struct request *request) {
     run->free_task = task->next_free;
     memset(task, 0, sizeof *task);
     task->request = *request;
-    task->cost.requests = 1;
-    task->cost.input_tokens = request->input_tokens;
-    task->cost.output_tokens = request->output_tokens;
+    task->estimate.requests = 1;
+    task->estimate.input_tokens = request->input_tokens;
+    task->estimate.output_tokens = request->output_tokens;
     rlm_backoff_start(&task->backoff, run->options.seed ^ request->line * UINT64_C(0x9e3779b97f4a7c15));
     run->held_bytes += request->body_bytes;
     run->task_count++;
@@ -157,44 +159,87 @@ static void free_task(struct run *run, struct task *task) {
 /* ---- Limits ---------------------------------------------------------------------------------- */
 
 static const char *binding_name(const struct run *run, int index) {
-    if (index < 0) return "none";
+    static const char *const names[] = {"requests", "input tokens", "output tokens", "tokens", "cost", "custom"};
+    if (index < 0 || index >= (int)run->limit_count) return "none";
     if (run->limits[index].kind == RLM_CONCURRENCY) return "concurrency";
-    return run->limits[index].meter == RLM_REQUESTS ? "requests" : "tokens";
+    return run->limits[index].follow == RLM_RAMP ? "ramp" : names[run->limits[index].meter];
 }
 
-static rlm_limit make_limit(const struct options *options, uint32_t meter, const char *name, uint64_t per_minute) {
+static void add_limit(struct run *run, uint32_t meter, const char *name, uint64_t per_minute) {
+    const struct options *options = &run->options;
     uint64_t amount = per_minute * options->period_ms / 60000, period_ns = options->period_ms * MS_NS;
     rlm_limit limit = rlm_per(meter, amount, period_ns);
+    if (per_minute == 0) return;
     if (amount == 0) die(EXIT_INPUT, "--%s %" PRIu64 ": less than 1 in a period", name, per_minute);
-    if (options->policy == POLICY_WINDOW || options->policy == POLICY_UNKNOWN) limit = rlm_sliding(meter, amount, period_ns);
-    if (options->policy == POLICY_FIXED)
-        limit = rlm_fixed(meter, amount, period_ns, (int64_t)rlm_wall() - (int64_t)rlm_now());
+    if (options->profile.kind == RLM_WINDOW) limit = rlm_sliding(meter, amount, period_ns);
+    if (options->profile.kind == RLM_CALENDAR) limit = rlm_fixed(meter, amount, period_ns, (int64_t)rlm_wall() - (int64_t)rlm_now());
+    limit.follow = (uint32_t)options->follow;
     limit.guard_ns = options->guard_ms * MS_NS;
-    return limit;
+    run->limits[run->limit_count++] = limit;
+}
+
+/* Those that the provider has, to be learned. */
+static void add_unknown_limits(struct run *run) {
+    run->limit_count = rlm_http_limits(&run->options.profile, run->limits, RLM_LIMITS_MAX - 2);
+    for (size_t i = 0; i < run->limit_count; i++) {
+        run->limits[i].guard_ns = run->options.guard_ms * MS_NS;
+        run->limits[i].wall_offset_ns = (int64_t)rlm_wall() - (int64_t)rlm_now();
+    }
 }
 
 static void make_limiter(struct run *run) {
     const struct options *options = &run->options;
-    if (options->rpm != 0) run->limits[run->limit_count++] = make_limit(options, RLM_REQUESTS, "rpm", options->rpm);
-    if (options->tpm != 0) run->limits[run->limit_count++] = make_limit(options, RLM_TOKENS, "tpm", options->tpm);
-    run->limits[run->limit_count++] = rlm_concurrent(options->concurrency);
+    add_limit(run, RLM_REQUESTS, "rpm", options->rpm);
+    add_limit(run, RLM_TOKENS, "tpm", options->tpm);
+    if (run->limit_count == 0) add_unknown_limits(run);
+    run->limits[run->limit_count++] = rlm_ramp(RLM_RAMP_HOLD_NS / RLM_MINUTE_NS, RLM_RAMP_HOLD_NS); /* one a minute */
+    run->limits[run->limit_count++] = options->concurrency != 0 ? rlm_concurrent(options->concurrency)
+                                                                : rlm_adaptive(LEAST_IN_FLIGHT, MOST_IN_FLIGHT);
     int status = rlm_limiter_init(&run->limiter, run->limits, run->limit_count, rlm_now());
     if (status != RLM_OK)
         die(EXIT_INPUT, "limit on %s: %s", binding_name(run, rlm_status_limit(status)), rlm_strerror(rlm_status_code(status)));
+    (void)rlm_route_init(&run->route, 900);
 }
 
-/* Begins with a used quota if an earlier run may have used it: by one request that turns out to have
-   cost everything. */
+/* Begins with a used quota if an earlier run may have used it. What is to be learned, the server tells. */
 static void use_up_quota(struct run *run) {
     const struct options *options = &run->options;
     uint64_t recent_s = (options->period_ms + options->timeout_ms + options->guard_ms) / 1000 + 1;
     bool recent = run->output.age_s >= 0 && (uint64_t)run->output.age_s <= recent_s;
-    rlm_cost least = {1, 1, 0, 0, 0}, all = least;
-    rlm_permit permit;
+    rlm_cost all = {0, 0, 0, 0, 0};
     if (options->no_limit || options->start == START_FULL || (options->start == START_AUTO && !recent)) return;
-    if (options->rpm != 0) all.requests = run->limits[0].amount;
-    if (options->tpm != 0) all.input_tokens = run->limits[options->rpm != 0].amount;
-    if (rlm_acquire(&run->limiter, &least, rlm_now(), &permit) == 0) rlm_settle(&run->limiter, &permit, &all, rlm_now());
+    for (size_t i = 0; i < run->limit_count; i++) {
+        if (run->limits[i].follow >= RLM_LEARN || run->limits[i].kind == RLM_CONCURRENCY) continue;
+        if (run->limits[i].meter == RLM_REQUESTS) all.requests = run->limits[i].amount;
+        else all.input_tokens = run->limits[i].amount;
+    }
+    rlm_debit(&run->limiter, &all, rlm_now());
+}
+
+/* The limits that are not as configured, or were never configured. */
+static json_t *learned_limits(struct run *run) {
+    json_t *list = must(json_array());
+    for (size_t i = 0; i < run->limit_count && !run->options.no_limit; i++) {
+        rlm_limit limit;
+        if (rlm_in_force(&run->limiter, i, &limit) != RLM_OK) continue;
+        if (limit.amount == run->limits[i].amount && limit.period_ns == run->limits[i].period_ns) continue;
+        double period_s = limit.kind == RLM_CONCURRENCY ? 0 : (double)limit.period_ns / 1e9;
+        json_array_append_new(list, must(json_pack("{s:s,s:I,s:f}", "limit", binding_name(run, (int)i), "amount",
+                                                   (json_int_t)limit.amount, "period_s", period_s)));
+    }
+    return list;
+}
+
+static void print_limits(const json_t *learned) {
+    size_t i;
+    const json_t *limit;
+    json_array_foreach(learned, i, limit) {
+        double period_s = json_real_value(json_object_get(limit, "period_s"));
+        printf("%s%s=%" JSON_INTEGER_FORMAT, i == 0 ? "learned " : ", ", json_string_value(json_object_get(limit, "limit")),
+               json_integer_value(json_object_get(limit, "amount")));
+        if (period_s > 0) printf(" in %.3g s", period_s);
+    }
+    if (json_array_size(learned) > 0) putchar('\n');
 }
 
 static void make_plan(struct run *run) {
@@ -211,9 +256,17 @@ static void make_plan(struct run *run) {
     memset(run->plan.least_class_ns, 0, sizeof run->plan.least_class_ns);
 }
 
+/* What to acquire: output as it turns out to be where the provider does not reserve the most there can be. */
+static rlm_cost estimate(const struct run *run, const struct task *task) {
+    rlm_cost cost = rlm_route_estimate(&run->route, &task->estimate);
+    if (run->options.profile.reserves_output) cost.output_tokens = task->estimate.output_tokens;
+    return cost;
+}
+
 /* As rlm_acquire. Without limits a retry has the place that its first attempt took. */
 static uint64_t admit(struct run *run, struct task *task, uint64_t now_ns) {
-    if (run->options.no_limit) return task->attempts > 0 || run->active < run->options.concurrency ? 0 : RLM_ON_RELEASE;
+    task->cost = estimate(run, task);
+    if (run->options.no_limit) return task->attempts > 0 || run->active < run->options.most_in_flight ? 0 : RLM_ON_RELEASE;
     uint64_t wait_ns = rlm_acquire(&run->limiter, &task->cost, now_ns, &task->permit);
     task->permit_out = wait_ns == 0;
     return wait_ns;
@@ -256,43 +309,14 @@ static int on_rewind(void *context, curl_off_t offset, int origin) {
     return CURL_SEEKFUNC_FAIL;
 }
 
-/* A positive number of units of unit_ns; 0 if it is not one. */
-static uint64_t header_ns(const char *value, double unit_ns) {
-    char *end;
-    double ns = strtod(value, &end) * unit_ns;
-    return end != value && *end == '\0' && ns > 0 && ns < 1e18 ? (uint64_t)ns + 1 : 0;
-}
-
-static uint64_t date_ns(const char *value) {
-    time_t date = curl_getdate(value, NULL), now = time(NULL);
-    return date > now && date - now < 1000000000 ? (uint64_t)(date - now) * RLM_SECOND_NS : 0;
-}
-
-static void read_header(struct transfer *transfer, const char *name, const char *value) {
-    if (strcasecmp(name, "retry-after-ms") == 0) {
-        uint64_t ns = header_ns(value, 1e6);
-        if (ns != 0) transfer->retry_after_ns = ns | 1; /* odd: by this header, which goes first */
-    } else if (strcasecmp(name, "retry-after") == 0 && (transfer->retry_after_ns & 1) == 0) {
-        uint64_t ns = header_ns(value, 1e9);
-        transfer->retry_after_ns = (ns != 0 ? ns : date_ns(value)) & ~UINT64_C(1);
-    } else if (strcasecmp(name, "x-should-retry") == 0) {
-        if (strcasecmp(value, "true") == 0) transfer->should_retry = 1;
-        if (strcasecmp(value, "false") == 0) transfer->should_retry = 0;
-    }
-}
-
 static size_t on_header(char *data, size_t one, size_t bytes, void *context) {
-    char line[256], *value;
-    size_t length = bytes * one < sizeof line ? bytes * one : sizeof line - 1;
-    memcpy(line, data, length);
-    while (length > 0 && strchr(" \t\r\n", line[length - 1]) != NULL) length--;
-    line[length] = '\0';
-    value = strchr(line, ':');
-    if (value == NULL) return bytes * one;
-    *value++ = '\0';
-    value += strspn(value, " \t");
-    read_header(context, line, value);
-    return bytes * one;
+    struct transfer *transfer = context;
+    size_t length = bytes * one;
+    const char *colon = memchr(data, ':', length);
+    if (length > 5 && memcmp(data, "HTTP/", 5) == 0) rlm_http_begin(&transfer->http, transfer->profile, rlm_wall());
+    else if (colon != NULL)
+        rlm_http_header(&transfer->http, data, (size_t)(colon - data), colon + 1, length - (size_t)(colon + 1 - data));
+    return length;
 }
 
 static void set_options(const struct run *run, struct transfer *transfer) {
@@ -321,11 +345,12 @@ static void make_transfers(struct run *run) {
     run->multi = must(curl_multi_init());
     /* connections for all in flight are kept; the number in use is the limiter's business, so that
        no admitted request ever waits here */
-    curl_multi_setopt(run->multi, CURLMOPT_MAXCONNECTS, (long)run->options.concurrency);
-    run->transfers = must(calloc(run->options.concurrency, sizeof *run->transfers));
-    for (size_t i = 0; i < run->options.concurrency; i++) {
+    curl_multi_setopt(run->multi, CURLMOPT_MAXCONNECTS, (long)run->options.most_in_flight);
+    run->transfers = must(calloc(run->options.most_in_flight, sizeof *run->transfers));
+    for (size_t i = 0; i < run->options.most_in_flight; i++) {
         struct transfer *transfer = &run->transfers[i];
         transfer->easy = must(curl_easy_init());
+        transfer->profile = &run->options.profile;
         set_options(run, transfer);
         transfer->next_free = run->free_transfer;
         run->free_transfer = transfer;
@@ -346,8 +371,7 @@ static void send_task(struct run *run, struct task *task) {
     run->free_transfer = transfer->next_free;
     transfer->task = task;
     transfer->answer.length = transfer->sent = 0;
-    transfer->retry_after_ns = 0;
-    transfer->should_retry = -1;
+    rlm_http_begin(&transfer->http, transfer->profile, rlm_wall());
     transfer->too_large = false;
     transfer->headers = NULL;
     add_header(transfer, "Authorization: Bearer ", run->options.key);
@@ -399,42 +423,28 @@ static void judge_failure(struct verdict *verdict, const struct transfer *transf
              transfer->too_large ? "answer_too_large" : code == CURLE_OPERATION_TIMEDOUT ? "timeout" : "connection");
 }
 
-/* A 429 that no waiting helps. */
-static bool is_spent(const json_t *error) {
-    static const char *const words[] = {"insufficient_quota", "enforced_spend_limit_reached"};
-    const json_t *places[] = {json_object_get(error, "code"), json_object_get(error, "type"),
-                              json_object_get(json_object_get(error, "details"), "error_code")};
-    for (size_t i = 0; i < 6; i++) {
-        const char *word = json_string_value(places[i / 2]);
-        if (word != NULL && strcmp(word, words[i % 2]) == 0) return true;
-    }
-    return false;
-}
-
 static void judge_status(struct verdict *verdict, const struct transfer *transfer) {
     const json_t *error = json_object_get(verdict->body, "error");
     const char *message = json_string_value(json_object_get(error, "message"));
-    long status = verdict->status;
-    bool stop = status == 401 || status == 402 || status == 403 || (status == 429 && is_spent(error));
-    bool again = status == 408 || status == 409 || status == 429 || status >= 500;
-    if (transfer->should_retry == 1) stop = false;
-    if (transfer->should_retry >= 0) again = transfer->should_retry == 1;
-    verdict->what = stop ? STOP : again ? RETRY : FAILED;
-    verdict->error_class = status == 429 ? RLM_CLASS_RATE_LIMIT : RLM_CLASS_SERVER;
+    const rlm_http *http = &transfer->http;
+    bool stop = http->reason == RLM_HTTP_AUTH || http->reason == RLM_HTTP_SPENT;
+    verdict->what = http->verdict != RLM_HTTP_NEVER ? RETRY : stop ? STOP : FAILED;
+    verdict->error_class = http->error_class;
     verdict->message = message != NULL ? message : json_is_string(error) ? json_string_value(error) : "no message";
-    snprintf(verdict->code, sizeof verdict->code, "http_%ld", status);
+    snprintf(verdict->code, sizeof verdict->code, "http_%ld", verdict->status);
 }
 
-static struct verdict judge(const struct transfer *transfer, CURLcode code) {
+static struct verdict judge(struct transfer *transfer, CURLcode code) {
     struct verdict verdict = {ANSWERED, RLM_CLASS_SERVER, 0, NULL, "", NULL};
+    const char *text = transfer->answer.length != 0 ? transfer->answer.data : "";
     curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &verdict.status);
+    rlm_http_end(&transfer->http, code == CURLE_OK ? (int)verdict.status : 0, text, transfer->answer.length);
     if (code != CURLE_OK) {
         judge_failure(&verdict, transfer, code);
         return verdict;
     }
-    verdict.body = json_loadb(transfer->answer.length != 0 ? transfer->answer.data : "", transfer->answer.length,
-                              JSON_ALLOW_NUL, NULL);
-    if (verdict.status < 200 || verdict.status > 299) {
+    verdict.body = json_loadb(text, transfer->answer.length, JSON_ALLOW_NUL, NULL);
+    if (transfer->http.verdict != RLM_HTTP_OK) {
         judge_status(&verdict, transfer);
     } else if (!json_is_object(verdict.body)) {
         verdict.what = RETRY;
@@ -500,16 +510,40 @@ static void finish_impossible(struct run *run, struct task *task) {
     finish_task(run, task, &verdict, NULL);
 }
 
+static uint64_t read_tokens(const json_t *usage, const char *name) {
+    json_int_t tokens = json_integer_value(json_object_get(usage, name));
+    return tokens > 0 && tokens <= TOKENS_MAX ? (uint64_t)tokens : 0;
+}
+
+/* What an answer stays charged, by its usage and the provider's rules. */
 static rlm_cost read_usage(struct run *run, const struct task *task, const json_t *body) {
-    const json_t *usage = json_object_get(body, "usage");
-    json_int_t input = json_integer_value(json_object_get(usage, "prompt_tokens"));
-    json_int_t output = json_integer_value(json_object_get(usage, "completion_tokens"));
-    rlm_cost actual = task->cost;
-    if (input < 0 || output < 0 || input + output == 0 || input > TOKENS_MAX || output > TOKENS_MAX) return actual;
-    run->statistics.tokens += (uint64_t)(input + output);
-    actual.input_tokens = (uint64_t)input;
-    actual.output_tokens = (uint64_t)output;
-    return run->options.charge_actual ? actual : task->cost;
+    const json_t *object = json_object_get(body, "usage");
+    const rlm_http_profile *profile = &run->options.profile;
+    rlm_http_usage usage = {0, 0, 0, 0, 0};
+    usage.input_tokens = read_tokens(object, "prompt_tokens");
+    usage.cache_read_tokens = read_tokens(json_object_get(object, "prompt_tokens_details"), "cached_tokens");
+    usage.output_tokens = read_tokens(object, "completion_tokens");
+    usage.output_max = task->estimate.output_tokens;
+    if (usage.cache_read_tokens > usage.input_tokens) usage.cache_read_tokens = usage.input_tokens;
+    usage.input_tokens -= usage.cache_read_tokens;
+    if (usage.input_tokens + usage.cache_read_tokens + usage.output_tokens == 0) return task->cost;
+    run->statistics.tokens += usage.input_tokens + usage.cache_read_tokens + usage.output_tokens;
+    if (profile->reserves_output && !profile->refunds_output) return task->cost; /* the server keeps its own estimate */
+    rlm_cost actual = rlm_http_charge(profile, &usage);
+    rlm_route_learn(&run->route, &task->estimate, &actual);
+    return actual;
+}
+
+/* What is charged for a request that a limit refused: it counts, its tokens do not. If the server says how
+   many they are, that is learned. */
+static rlm_cost refused_cost(struct run *run, const struct task *task, const rlm_feedback *feedback) {
+    rlm_cost nothing = {1, 0, 0, 0, 0}, told = nothing;
+    uint64_t output = task->cost.output_tokens;
+    if (feedback->named == 1u << RLM_TOKENS && feedback->requested <= TOKENS_MAX && feedback->requested > output) {
+        told.input_tokens = feedback->requested - output;
+        rlm_route_learn(&run->route, &task->estimate, &told);
+    }
+    return nothing;
 }
 
 static void stop(struct run *run, int code, const char *why, const char *detail) {
@@ -523,7 +557,7 @@ static void stop(struct run *run, int code, const char *why, const char *detail)
    fare no better: the run stops rather than fail them all. */
 static void retry_or_fail(struct run *run, struct task *task, struct verdict *verdict, const struct transfer *transfer,
                           bool sent, uint64_t now_ns) {
-    uint64_t delay_ns = rlm_backoff_next(&run->plan, &task->backoff, verdict->error_class, RLM_NORMAL, transfer->retry_after_ns);
+    uint64_t delay_ns = rlm_backoff_next(&run->plan, &task->backoff, verdict->error_class, RLM_NORMAL, transfer->http.wait_ns);
     if (delay_ns == RLM_NEVER && !sent) {
         fprintf(stderr, "%sbatch: --url %s\n", run->bar_drawn ? "\n" : "", run->options.url);
         stop(run, EXIT_REFUSED, "the API cannot be reached", verdict->message);
@@ -548,7 +582,9 @@ static void complete(struct run *run, struct transfer *transfer, CURLcode code) 
     rlm_cost actual = task->cost;
     long request_bytes = 0;
     curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &request_bytes);
+    if (task->permit_out) rlm_observe(&run->limiter, &task->permit, &transfer->http.feedback, now_ns);
     if (verdict.what == ANSWERED) actual = read_usage(run, task, verdict.body);
+    if (transfer->http.feedback.outcome == RLM_REFUSED) actual = refused_cost(run, task, &transfer->http.feedback);
     if (verdict.status == 429) run->statistics.rejected++;
     bool sent = code == CURLE_OK || request_bytes != 0;
     if (!sent && task->permit_out) {
@@ -655,7 +691,7 @@ static size_t receive(struct run *run) {
 static void heed_signals(struct run *run) {
     if (signals > 0) stop(run, EXIT_STOPPED, "stopping when the answers in flight are here; a second signal does not wait for them", NULL);
     if (signals < 2) return;
-    for (size_t i = 0; i < run->options.concurrency; i++)
+    for (size_t i = 0; i < run->options.most_in_flight; i++)
         if (run->transfers[i].task != NULL) free_transfer(run, &run->transfers[i]);
 }
 
@@ -742,7 +778,7 @@ static void check_input(struct run *run) {
 
 static void prepare(struct run *run) {
     struct sigaction action;
-    size_t capacity = run->options.concurrency + READ_AHEAD;
+    size_t capacity = run->options.most_in_flight + READ_AHEAD;
     make_limiter(run);
     make_plan(run);
     open_input(run);
@@ -806,11 +842,14 @@ int main(int count, char **words) {
     static struct run run;
     curl_global_init(CURL_GLOBAL_DEFAULT);
     read_options(&run.options, count, words);
-    if (run.options.stats != NULL) write_statistics(&run.statistics, run.options.stats); /* better now than after hours */
+    if (run.options.stats != NULL) write_statistics(&run.statistics, json_array(), run.options.stats); /* better now than after hours */
     prepare(&run);
     work(&run, isatty(STDERR_FILENO) != 0);
     output_finish(&run.output, run.stopped == 0);
-    if (run.options.stats != NULL) write_statistics(&run.statistics, run.options.stats);
+    json_t *learned = learned_limits(&run);
+    print_limits(learned);
+    if (run.options.stats != NULL) write_statistics(&run.statistics, learned, run.options.stats);
+    else json_decref(learned);
     if (run.stopped != 0)
         fprintf(stderr, "batch: stopped with %" PRIu64 " of %" PRIu64 "%s finished; the same command goes on from here\n",
                 results_now(&run), run.statistics.requests, run.total_known ? "" : " or more");

@@ -10,15 +10,19 @@
 #include "batch_files.h"
 
 #define CONCURRENCY_MAX 4096
+#define LEAST_IN_FLIGHT 8  /* if --concurrency is not given */
+#define MOST_IN_FLIGHT 64
 
-enum policy { POLICY_BUCKET, POLICY_WINDOW, POLICY_FIXED, POLICY_UNKNOWN };
+enum policy { POLICY_BUCKET, POLICY_WINDOW, POLICY_FIXED, POLICY_UNKNOWN, POLICY_USUAL };
+enum charge { CHARGE_ESTIMATE, CHARGE_ACTUAL, CHARGE_USUAL };
 enum start { START_AUTO, START_FULL, START_EMPTY };
 
 struct options {
     const char *input, *output, *url, *key, *model, *stats;
-    uint64_t rpm, tpm, concurrency, period_ms, guard_ms, max_tokens, timeout_ms, retries, seed;
-    int policy, start;
-    bool charge_actual, no_limit, retry_failed, quiet;
+    uint64_t rpm, tpm, concurrency, most_in_flight, period_ms, guard_ms, max_tokens, timeout_ms, retry_after_max_ms, retries, seed;
+    int policy, start, charge, follow;
+    rlm_http_profile profile;
+    bool no_limit, retry_failed, quiet;
 };
 
 static const char usage[] =
@@ -34,14 +38,18 @@ static const char usage[] =
     "  --key-env NAME        environment variable with the key (default OPENAI_API_KEY)\n"
     "  --model NAME          for requests that name none\n"
     "  --max-tokens N        sent with a prompt, reserved for a body that names none (default 256)\n"
-    "limits\n"
+    "limits (none needs to be given: they are learned from the answers)\n"
+    "  --provider NAME       whose rules hold: openai (default), azure, bedrock, gemini, groq, cerebras,\n"
+    "                        openrouter, litellm, anthropic, generic\n"
     "  --rpm N               requests a minute\n"
     "  --tpm N               tokens a minute, input and output together\n"
-    "  --concurrency N       requests in flight (default 16)\n"
+    "  --concurrency N       requests in flight (default: found by trying, 8 to 64)\n"
+    "  --follow HOW          where the server says otherwise than --rpm and --tpm: shrink below them,\n"
+    "                        fixed as given, or follow (default shrink)\n"
     "  --period SECONDS      the server counts in periods of this length (default 60)\n"
-    "  --policy NAME         how it counts: bucket, window, fixed or unknown (default bucket)\n"
+    "  --policy NAME         how it counts: bucket, window, fixed or unknown (default: as the provider)\n"
     "  --guard-ms N          the most by which the time to reach the server varies (default 200)\n"
-    "  --charge WHAT         what stays charged for an answer: estimate or actual (default estimate)\n"
+    "  --charge WHAT         what stays charged for an answer: estimate or actual (default: as the provider)\n"
     "  --estimate chars      how tokens are estimated: 4 characters each, and the maximum of output\n"
     "  --start HOW           the quota at the start: full, empty, or auto: empty if an earlier run\n"
     "                        has just used it (default auto)\n"
@@ -49,6 +57,7 @@ static const char usage[] =
     "failures\n"
     "  --timeout SECONDS     for each attempt (default 600)\n"
     "  --retries N           for each request (default 8)\n"
+    "  --retry-after-max SECONDS  a longer wait that a header asks for is cut to this (default 3600)\n"
     "  --retry-failed        send again those whose result is an error\n"
     "  --seed N              of the random part of retry delays (default 1)\n"
     "report\n"
@@ -117,10 +126,30 @@ static const struct option long_options[] = {
     {"policy", 1, NULL, 'P'},    {"guard-ms", 1, NULL, 'g'}, {"charge", 1, NULL, 'C'},      {"estimate", 1, NULL, 'e'},
     {"start", 1, NULL, 'S'},     {"no-limit", 0, NULL, 'n'}, {"timeout", 1, NULL, 'T'},     {"retries", 1, NULL, 'R'},
     {"retry-failed", 0, NULL, 'f'}, {"seed", 1, NULL, 's'},  {"stats-json", 1, NULL, 'j'},  {"quiet", 0, NULL, 'q'},
+    {"provider", 1, NULL, 'o'},  {"follow", 1, NULL, 'w'},   {"retry-after-max", 1, NULL, 'a'},
     {"version", 0, NULL, 'V'},   {"help", 0, NULL, 'h'},     {NULL, 0, NULL, 0}};
+
+static void read_provider(struct options *options, const char *name, const char *text) {
+    if (!rlm_http_profile_of(text, &options->profile)) die(EXIT_INPUT, "--%s %s: not a provider that batch --help names", name, text);
+}
+
+/* What the provider's rules say where the command line says nothing, and the other way about. */
+static void complete_options(struct options *options) {
+    static const int policy_of_kind[] = {POLICY_BUCKET, POLICY_UNKNOWN, POLICY_UNKNOWN, POLICY_FIXED};
+    static const uint32_t kind_of_policy[] = {RLM_BUCKET, RLM_WINDOW, RLM_CALENDAR, RLM_WINDOW};
+    rlm_http_profile *profile = &options->profile;
+    if (options->policy == POLICY_USUAL) options->policy = policy_of_kind[profile->kind];
+    profile->kind = kind_of_policy[options->policy];
+    if (options->charge == CHARGE_ACTUAL) profile->refunds_output = 1;
+    if (options->charge == CHARGE_ESTIMATE) profile->refunds_output = 0;
+    profile->output_default = options->max_tokens;
+    profile->retry_after_max_ns = options->retry_after_max_ms * 1000000;
+    options->most_in_flight = options->concurrency != 0 ? options->concurrency : MOST_IN_FLIGHT;
+}
 
 static void read_option(struct options *options, int letter, const char *name, const char *value, const char **key_env) {
     static const char *const policies[] = {"bucket", "window", "fixed", "unknown", NULL};
+    static const char *const follows[] = {"shrink", "fixed", "follow", NULL};
     static const char *const starts[] = {"auto", "full", "empty", NULL};
     static const char *const charges[] = {"estimate", "actual", NULL};
     static const char *const estimates[] = {"chars", NULL};
@@ -135,7 +164,10 @@ static void read_option(struct options *options, int letter, const char *name, c
     case 'p': options->period_ms = read_seconds(name, value); break;
     case 'P': options->policy = read_word(name, value, policies); break;
     case 'g': options->guard_ms = read_count(name, value, 0, 86400000); break;
-    case 'C': options->charge_actual = read_word(name, value, charges) == 1; break;
+    case 'C': options->charge = read_word(name, value, charges); break;
+    case 'o': read_provider(options, name, value); break;
+    case 'w': options->follow = read_word(name, value, follows); break;
+    case 'a': options->retry_after_max_ms = read_seconds(name, value); break;
     case 'e': (void)read_word(name, value, estimates); break;
     case 'S': options->start = read_word(name, value, starts); break;
     case 'n': options->no_limit = true; break;
@@ -154,13 +186,16 @@ static void read_option(struct options *options, int letter, const char *name, c
 static void read_options(struct options *options, int count, char **words) {
     const char *key_env = "OPENAI_API_KEY";
     int letter, index = 0;
-    *options = (struct options){.url = "https://api.openai.com", .concurrency = 16, .period_ms = 60000, .guard_ms = 200,
-                                .max_tokens = 256, .timeout_ms = 600000, .retries = 8, .seed = 1};
+    *options = (struct options){.url = "https://api.openai.com", .period_ms = 60000, .guard_ms = 200, .max_tokens = 256,
+                                .timeout_ms = 600000, .retry_after_max_ms = 3600000, .retries = 8, .seed = 1,
+                                .policy = POLICY_USUAL, .charge = CHARGE_USUAL, .follow = RLM_SHRINK};
+    (void)rlm_http_profile_of("openai", &options->profile);
     while ((letter = getopt_long(count, words, "", long_options, &index)) != -1)
         read_option(options, letter, letter == '?' ? "" : long_options[index].name, optarg, &key_env);
     if (count - optind != 2) die(EXIT_INPUT, "%d file names given; two are needed, INPUT and OUTPUT", count - optind);
     options->input = words[optind];
     options->output = words[optind + 1];
+    complete_options(options);
     options->url = read_url(options->url);
     options->key = read_key(key_env);
     if (options->guard_ms > options->period_ms)

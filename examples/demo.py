@@ -1,4 +1,4 @@
-"""The same requests twice against the referee: the usual way, and within the limits.
+"""The same requests twice against the referee: the usual way, and with limits that are learned from its answers.
 
     python examples/demo.py [INPUT]         needs build/batch and tests/relay/requirements.txt
 
@@ -24,6 +24,7 @@ PERIOD_S = 5
 MAX_TOKENS = 128
 SMALL = 500
 SDK_RETRIES = 2
+CONCURRENCY = 64
 
 
 def characters(content):
@@ -56,7 +57,7 @@ def quota(costs):
     per_minute = 60 / PERIOD_S
     tokens = max(sum(costs) / periods, max(costs))
     return {"rpm": int(max(2 * len(costs) / periods, 1) * per_minute + 1), "tpm": int(tokens * per_minute + 1),
-            "concurrency": 64 if large else 32, "period": PERIOD_S}
+            "concurrency": CONCURRENCY, "period": PERIOD_S}
 
 
 def words(options):
@@ -121,6 +122,12 @@ ROWS = [("requests completed", lambda f: "%d of %d" % (f["completed"], f["reques
         ("quota used", lambda f: "%.1f %%" % (100 * f["utilization"]))]
 
 
+def learned(figures):
+    """The limits that batch found, in words."""
+    return ", ".join("%s %d%s" % (found["limit"], found["amount"], " in %.3g s" % found["period_s"] if found["period_s"] else "")
+                     for found in figures["learned"])
+
+
 def show(columns):
     print("\n%-28s" % "" + "".join("%14s" % name for name, _ in columns))
     for label, text in ROWS:
@@ -144,11 +151,12 @@ def compare(source, folder):
             usual = ["--no-limit", "--concurrency", str(limits["concurrency"]), "--retries", "1000"]
             columns.append(("usual way", run(referee, folder, "usual", source, usual)))
             referee.reset()
-        print("\nwithin the limits", flush=True)
-        columns.append(("rlimit", run(referee, folder, "limited", source, ["--guard-ms", "100", *words(limits)])))
+        print("\nrlimit, told nothing of the limits", flush=True)
+        columns.append(("rlimit", run(referee, folder, "limited", source, ["--guard-ms", "100"])))
     finally:
         referee.close()
     show(columns)
+    print("learned from the answers: %s" % learned(columns[-1][1]))
     return columns[-1][1]
 
 

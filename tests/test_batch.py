@@ -47,6 +47,9 @@ class Referee:
     def fault(self, kind, **fields):
         self.call("/_faults", dict(fields, kind=kind))
 
+    def limits(self, **limits):
+        self.call("/_limits", limits)
+
     def clear_faults(self):
         self.call("/_faults", method="DELETE")
 
@@ -214,7 +217,7 @@ def test_without_limits_it_is_refused_and_retried(referee, files):
 def test_faults_are_retried_and_nothing_is_sent_unseen(referee, files):
     files.prompts(120)
     relay = referee("--concurrency", 8, "--latency-ms", "1:5")
-    for kind in ("500", "503", "529", "408", "drop", "drop_after", "drop_mid", "503_after"):
+    for kind in ("500", "502", "529", "408", "drop", "drop_after", "drop_mid", "529_after"):
         relay.fault(kind, rate=0.04)
     relay.fault("429", value=0.01, every=17)
     run = files.run(relay.url, "--concurrency", 8, "--seed", 7)
@@ -246,6 +249,77 @@ def test_retry_after_is_kept(referee, files):
     run = files.run(relay.url)
     assert run.code == 0 and run.counts["rejected"] == 2, run
     assert 1.4 <= run.counts["seconds"] < 5  # the schedule's own would be 5 s and more
+
+
+def test_absurd_retry_after_is_cut(referee, files):
+    files.prompts(1)
+    relay = referee()
+    relay.fault("429", count=1)
+    relay.fault("retry_after_absurd", value="86400")
+    run = files.run(relay.url, "--retry-after-max", 0.6)
+    assert run.code == 0 and run.counts["rejected"] == 1 and 0.6 <= run.counts["seconds"] < 5, run
+
+
+# Limits that are not given.
+
+def learned(run):
+    return {found["limit"]: (found["amount"], found["period_s"]) for found in run.counts["learned"]}
+
+
+def test_limits_are_learned(referee, files):
+    files.prompts(100)
+    relay = referee("--rpm", 1200, "--tpm", 36000, "--period", 2, "--latency-ms", "5:50", "--network-ms", "0:40")
+    run = files.run(relay.url)
+    assert run.code == 0 and run.counts["rejected"] == 0, run
+    found = learned(run)
+    assert found["requests"][0] == 40 and found["requests"][1] == pytest.approx(2, rel=0.1)
+    assert found["tokens"][0] == 1200 and found["tokens"][1] == pytest.approx(2, rel=0.1)
+    assert "learned requests=40 in 2" in run.out
+
+
+@pytest.mark.parametrize("mode, amount", [("shrink", 40), ("follow", 40), ("fixed", None)])
+def test_a_limit_given_too_high(referee, files, mode, amount):
+    files.prompts(90)
+    relay = referee("--rpm", 1200, "--period", 2, "--concurrency", 4, "--latency-ms", "5:50")
+    run = files.run(relay.url, "--rpm", 2400, "--period", 2, "--concurrency", 4, "--follow", mode)
+    assert run.code == 0, run
+    each_once(files.results(), 90)
+    assert run.counts["rejected"] <= 1, run
+    assert learned(run).get("requests", (None,))[0] == amount
+
+
+def test_a_limit_given_too_low_is_followed_only_if_told(referee, files):
+    files.prompts(60)
+    relay = referee("--rpm", 1200, "--period", 2)
+    run = files.run(relay.url, "--rpm", 600, "--period", 2, "--follow", "follow")
+    assert run.code == 0 and run.counts["rejected"] == 0 and learned(run)["requests"][0] == 40, run
+    files.output.unlink()
+    relay.reset()
+    run = files.run(relay.url, "--rpm", 600, "--period", 2)
+    assert run.code == 0 and run.counts["rejected"] == 0 and "requests" not in learned(run), run
+
+
+def test_limits_that_change(referee, files):
+    files.prompts(400)
+    relay = referee("--rpm", 2400, "--period", 2, "--latency-ms", "5:50")
+    process = files.start(relay.url)
+    until(lambda: relay.stats()["total"]["completed"] > 120, "120 completed")
+    relay.limits(rpm=4800)
+    until(lambda: relay.stats()["total"]["completed"] > 240, "240 completed")
+    relay.limits(rpm=1200)
+    process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0
+    total = relay.stats()["total"]
+    assert total["completed"] == 400 and sum(total["refused"].values()) <= 2, total
+
+
+def test_slow_down(referee, files):
+    files.prompts(40)
+    relay = referee("--latency-ms", "5:50")
+    relay.fault("503", skip=10, count=1)
+    run = files.run(relay.url, "--concurrency", 4)
+    assert run.code == 0 and run.counts["retried"] == 1, run
+    assert "ramp" in learned(run), run
 
 
 def test_retries_exhausted(referee, files):
@@ -398,7 +472,7 @@ def test_second_signal_does_not_wait(referee, files):
     files.prompts(20)
     relay = referee()
     relay.fault("delay", value=1000)
-    process = files.start(relay.url, "--concurrency", 4)
+    process = files.start(relay.url, "--rpm", 60000, "--concurrency", 4)
     until(lambda: relay.stats()["total"]["in_flight"] == 4, "4 in flight")
     process.send_signal(signal.SIGTERM)
     assert "stopping" in process.stderr.readline()
@@ -469,7 +543,7 @@ def test_two_runs_cannot_share_an_output(referee, files):
     files.prompts(4)
     relay = referee()
     relay.fault("delay", value=1000)
-    first = files.start(relay.url)
+    first = files.start(relay.url, "--rpm", 60000)      # limits that are given are not found out one by one
     until(lambda: relay.stats()["total"]["in_flight"] == 4, "4 in flight")
     second = files.run(relay.url)
     first.kill()
