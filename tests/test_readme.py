@@ -39,7 +39,10 @@ def test_readme_block(index, standard):
     t.need_compiler("gcc")
     block = blocks()[index]
     program = re.search(r"\bmain\s*\(", block)
-    if not program:
+    functions = re.search(r"^\w[\w *]*\([^;]*\) \{", block, re.M)
+    if functions and not program:
+        block += "int main(void) { return 0; }\n"
+    elif not program:
         head = "".join(line + "\n" for line in block.splitlines() if line.startswith("#"))
         rest = "".join(line + "\n" for line in block.splitlines() if not line.startswith("#"))
         if "rlimit" not in head:
