@@ -139,7 +139,7 @@ static void set_up_feedback(void) {
     rlm_cost cost = {1, 100, 20, 0, 0};
     size_t i, j;
     if (!rlm_http_profile_of("anthropic", &profile)) abort();
-    if (rlm_limiter_init(&observed, limits, rlm_http_limits(&profile, limits, RLM_LIMITS_MAX), rlm_now()) != RLM_OK) abort();
+    if (rlm_limiter_init(&observed, limits, rlm_http_limits(&profile, limits, RLM_LIMITS_MAX, 0), rlm_now()) != RLM_OK) abort();
     if (rlm_acquire(&observed, &cost, rlm_now(), &observed_permit) != 0) abort();
     for (i = 0; i < HEADERS; i++)
         for (j = 0; j < 2; j++) header_bytes[i][j] = strlen(headers[i][j]);

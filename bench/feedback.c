@@ -60,14 +60,13 @@ feedback_client *feedback_make(const char *profile, const feedback_limit *told, 
     rlm_limit limits[RLM_LIMITS_MAX];
     size_t i;
     if (client == NULL || count > RLM_LIMITS_MAX || !rlm_http_profile_of(profile, &client->profile)) goto fail;
-    client->count = count != 0 ? count : rlm_http_limits(&client->profile, limits, RLM_LIMITS_MAX);
+    client->count = count != 0 ? count : rlm_http_limits(&client->profile, limits, RLM_LIMITS_MAX, (int64_t)(wall_ns - now_ns));
     for (i = 0; i < client->count; i++) {
         if (count != 0) {
             limits[i] = limit_of(&told[i]);
             limits[i].follow = follow;
         }
         limits[i].guard_ns = guard_ns;
-        if (limits[i].kind == RLM_CALENDAR) limits[i].wall_offset_ns = (int64_t)(wall_ns - now_ns);
     }
     client->learns_route = quantile_permille;
     client->plan = rlm_backoff_default();

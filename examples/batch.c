@@ -180,11 +180,9 @@ static void add_limit(struct run *run, uint32_t meter, const char *name, uint64_
 
 /* Those that the provider has, to be learned. */
 static void add_unknown_limits(struct run *run) {
-    run->limit_count = rlm_http_limits(&run->options.profile, run->limits, RLM_LIMITS_MAX - 2);
-    for (size_t i = 0; i < run->limit_count; i++) {
-        run->limits[i].guard_ns = run->options.guard_ms * MS_NS;
-        run->limits[i].wall_offset_ns = (int64_t)rlm_wall() - (int64_t)rlm_now();
-    }
+    int64_t wall_offset_ns = (int64_t)(rlm_wall() - rlm_now());
+    run->limit_count = rlm_http_limits(&run->options.profile, run->limits, RLM_LIMITS_MAX - 2, wall_offset_ns);
+    for (size_t i = 0; i < run->limit_count; i++) run->limits[i].guard_ns = run->options.guard_ms * MS_NS;
 }
 
 static void make_limiter(struct run *run) {

@@ -9,7 +9,7 @@
    USE       rlm_http_profile anthropic;
              rlm_http_profile_of("anthropic", &anthropic);          // plain data: change what you like
              rlm_limit limits[4];                                   // to begin with: all to be learned
-             size_t count = rlm_http_limits(&anthropic, limits, 4);
+             size_t count = rlm_http_limits(&anthropic, limits, 4, (int64_t)(rlm_wall() - rlm_now()));
 
              rlm_http http;                                         // for each response
              rlm_http_begin(&http, &anthropic, rlm_wall());
@@ -77,8 +77,9 @@ typedef struct rlm_http_profile {
 RLM_I_DECL bool rlm_http_profile_of(const char *name, rlm_http_profile *profile);
 
 /* rlm_http_limits writes the limits of a profile, all to be learned, in the order of meters, at most max.
-   A calendar's wall_offset_ns is for the caller to set. Returns how many were written. Wait-free. */
-RLM_I_DECL size_t rlm_http_limits(const rlm_http_profile *profile, rlm_limit *limits, size_t max);
+   wall_offset_ns is the wall clock less the limiter's clock, for those that begin with the minute or
+   the day. Returns how many were written. Wait-free. */
+RLM_I_DECL size_t rlm_http_limits(const rlm_http_profile *profile, rlm_limit *limits, size_t max, int64_t wall_offset_ns);
 
 /* ---- Responses ------------------------------------------------------------------------------- */
 
@@ -278,7 +279,7 @@ RLM_I_DEF bool rlm_http_profile_of(const char *name, rlm_http_profile *profile) 
     return false;
 }
 
-RLM_I_DEF size_t rlm_http_limits(const rlm_http_profile *profile, rlm_limit *limits, size_t max) {
+RLM_I_DEF size_t rlm_http_limits(const rlm_http_profile *profile, rlm_limit *limits, size_t max, int64_t wall_offset_ns) {
     uint32_t meter;
     size_t count = 0;
     for (meter = 0; meter < RLM_I_METER_COUNT && count < max; meter++) {
@@ -286,6 +287,7 @@ RLM_I_DEF size_t rlm_http_limits(const rlm_http_profile *profile, rlm_limit *lim
         if ((profile->meters >> meter & 1) == 0) continue;
         limits[count] = rlm_learned(meter, period_ns != 0 ? period_ns : RLM_MINUTE_NS);
         limits[count].kind = profile->kind;
+        limits[count].wall_offset_ns = wall_offset_ns;
         count++;
     }
     return count;

@@ -121,18 +121,19 @@ static void profiles(void) {
         CHECK(strcmp(profile.name, names[i]) == 0);
         CHECK_EQ(profile.retry_after_max_ns, RLM_HOUR_NS);
         CHECK(profile.headers != 0);
-        count = rlm_http_limits(&profile, limits, RLM_LIMITS_MAX);
+        count = rlm_http_limits(&profile, limits, RLM_LIMITS_MAX, 7);
         CHECK(count >= 1);
         for (j = 0; j < count; j++) {
             CHECK_EQ(limits[j].kind, profile.kind);
             CHECK_EQ(limits[j].follow, RLM_LEARN);
+            CHECK_EQ(limits[j].wall_offset_ns, 7);
             CHECK(j == 0 || limits[j].meter > limits[j - 1].meter);
             meters |= BIT(limits[j].meter);
         }
         CHECK_EQ(meters, profile.meters);
         CHECK_EQ(rlm_limiter_init(&limiter, limits, count, 0), RLM_OK);
-        CHECK_EQ(rlm_http_limits(&profile, limits, 1), 1);
-        CHECK_EQ(rlm_http_limits(&profile, limits, 0), 0);
+        CHECK_EQ(rlm_http_limits(&profile, limits, 1, 7), 1);
+        CHECK_EQ(rlm_http_limits(&profile, limits, 0, 7), 0);
     }
     CHECK(!rlm_http_profile_of("Anthropic", &profile));
     CHECK(!rlm_http_profile_of("anthropi", &profile));
@@ -141,7 +142,7 @@ static void profiles(void) {
     CHECK(!rlm_http_profile_of(NULL, &profile));
     CHECK(!rlm_http_profile_of("openai", NULL));
     CHECK(rlm_http_profile_of("groq", &profile));
-    CHECK_EQ(rlm_http_limits(&profile, limits, 8), 2);
+    CHECK_EQ(rlm_http_limits(&profile, limits, 8, 7), 2);
     CHECK_EQ(limits[0].period_ns, RLM_DAY_NS);
     CHECK_EQ(limits[1].period_ns, MINUTE);
 }
@@ -156,7 +157,7 @@ static void limits_are_learned(void) {
             "anthropic-ratelimit-requests-reset: 2026-11-21T06:00:02Z\nanthropic-ratelimit-input-tokens-limit: 80000\n"
             "anthropic-ratelimit-input-tokens-remaining: 80000\nanthropic-ratelimit-output-tokens-limit: 16000\n"
             "anthropic-ratelimit-output-tokens-remaining: 16000", 200, "");
-    CHECK_EQ(rlm_http_limits(&profile, limits, 4), 3);
+    CHECK_EQ(rlm_http_limits(&profile, limits, 4, 7), 3);
     CHECK_EQ(rlm_limiter_init(&limiter, limits, 3, 0), RLM_OK);
     CHECK_EQ(rlm_acquire(&limiter, &cost, 0, &permit), 0);
     CHECK_EQ(rlm_observe(&limiter, &permit, &http.feedback, SECOND), RLM_OK);

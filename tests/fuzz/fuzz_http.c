@@ -95,7 +95,7 @@ static void observe(const rlm_http_profile *profile, const rlm_feedback *feedbac
     rlm_limit limits[RLM_LIMITS_MAX];
     rlm_cost cost = {1, 10, 10, 0, 0};
     rlm_permit permit;
-    size_t count = rlm_http_limits(profile, limits, RLM_LIMITS_MAX);
+    size_t count = rlm_http_limits(profile, limits, RLM_LIMITS_MAX, 0);
     ASSERT(rlm_limiter_init(&limiter, limits, count, NOW_NS) == RLM_OK);
     ASSERT(rlm_acquire(&limiter, &cost, NOW_NS, &permit) == 0);
     ASSERT(rlm_observe(&limiter, &permit, feedback, NOW_NS + 1000) == RLM_OK);
