@@ -65,6 +65,7 @@ feedback_client *feedback_make(const char *profile, const feedback_limit *told, 
         if (count != 0) {
             limits[i] = limit_of(&told[i]);
             limits[i].follow = follow;
+            limits[i].wall_offset_ns = (int64_t)(wall_ns - now_ns);
         }
         limits[i].guard_ns = guard_ns;
     }
