@@ -183,6 +183,26 @@ static void closing_ends_every_wait(void) {
     rlm_wait_destroy(&line);
 }
 
+/* While limits are being learned one permit is out; who waits goes when the answer has come, before it is settled. */
+static void an_answer_lets_the_next_go(void) {
+    rlm_limit limit = rlm_learned(RLM_REQUESTS, RLM_MINUTE_NS);
+    rlm_feedback feedback = {RLM_ANSWERED, 0, RLM_UNSAID, RLM_UNSAID, 1, 0, {{0, 0, 0, 0, 0, 0, 0, 0, 0}}};
+    rlm_permit first;
+    open_line(&limit, 1, CAPACITY);
+    first = hold(1);
+    start(0, 1, RLM_NORMAL, RLM_FOREVER, 0);
+    feedback.reading[0] = rlm_reading_none(RLM_REQUESTS);
+    feedback.reading[0].limit = 60;
+    feedback.reading[0].remaining = 59;
+    CHECK_EQ(rlm_wait_observe(&line, &first, &feedback), RLM_OK);
+    join(0, RLM_OK);
+    CHECK_EQ(rlm_wait_refund(&line, &waiters[0].permit), RLM_OK);
+    CHECK_EQ(rlm_wait_refund(&line, &first), RLM_OK);
+    CHECK_EQ(rlm_wait_observe(&line, &first, &feedback), RLM_E_PERMIT);
+    CHECK_EQ(rlm_wait_observe(NULL, &first, &feedback), RLM_E_NULL);
+    rlm_wait_destroy(&line);
+}
+
 static void bad_input_is_answered(void) {
     rlm_limit limit = rlm_per_second(RLM_REQUESTS, 10);
     rlm_cost cost = {11, 0, 0, 0, 0}, one = {1, 0, 0, 0, 0};
@@ -209,6 +229,7 @@ static const check_case cases[] = {
     CASE(another_thread_can_cancel),
     CASE(a_ticket_cancelled_before_ends_the_next_wait_once),
     CASE(closing_ends_every_wait),
+    CASE(an_answer_lets_the_next_go),
     CASE(bad_input_is_answered),
 };
 
