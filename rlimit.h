@@ -867,20 +867,21 @@ RLM_I_DECL uint64_t rlm_i_calendar_plan(rlm_calendar *calendar, uint64_t n, bool
 #define RLM_I_TRAIL 16
 
 /* What rlm_observe knows of a limit. Hints that make a decision better; none is needed for a limit to
-   hold, so they change one by one. */
+   hold. Words are read by any thread, plain fields by the one that has claimed rlm_limiter.learning. */
 typedef struct rlm_i_heard {
     rlm_limit first;       /* as configured at first; of these fields what is configured now: */
     rlm_word amount, period_ns, burst, guard_ns;
-    rlm_word known;        /* RLM_LEARN: whether the amount was told (1) or guessed (2) */
-    rlm_word since_ns;     /* when the request was sent whose answer moved the limit last */
-    rlm_word period_least_ns, period_most_ns;
+    rlm_word known;        /* RLM_LEARN: whether the amount was told (1) or guessed (2). RLM_ADAPT: whether more ever did not help */
     rlm_word pause_ns;     /* how long the pause is */
-    rlm_word others, others_ns; /* what answers of late showed others to have used; when */
-    rlm_word surprise;     /* about the most that others was */
-    uint64_t trails, trail_ns[RLM_I_TRAIL], trail[RLM_I_TRAIL]; /* where TAT was; used by one thread at a time */
-    rlm_word round_ns, round; /* RLM_ADAPT: the round begun, what it saw. RLM_LEARN: likewise */
-    rlm_word best_ns;         /* RLM_ADAPT: the shortest mean delay */
-    rlm_word pace, pace_ns;            /* RLM_RAMP: where to climb to; when to move next, 0: at rest */
+    rlm_word pace_ns;      /* RLM_RAMP: when to move next; 0: at rest */
+    uint64_t pace;         /* RLM_RAMP: the pace that was too fast */
+    uint64_t since_ns;     /* when the request was sent whose answer moved the limit last */
+    uint64_t period_least_ns, period_most_ns;
+    uint64_t others, others_ns; /* what answers of late showed others to have used; when */
+    uint64_t surprise;     /* about the most that others was */
+    uint64_t trails, trail_ns[RLM_I_TRAIL], trail[RLM_I_TRAIL]; /* where TAT was of late */
+    uint64_t round_ns, round; /* RLM_ADAPT: the round begun, what it saw. RLM_LEARN: likewise. A cap lowered: when */
+    uint64_t best_ns;      /* RLM_ADAPT: the shortest mean delay */
 } rlm_i_heard;
 
 typedef struct rlm_i_entry {
@@ -903,10 +904,10 @@ typedef struct rlm_limiter {
     uint64_t epoch_ns, began_ns;
     rlm_word recent[RLM_I_RECENT]; /* 2 s since epoch_ns << 32 | requests admitted */
     rlm_word probe;    /* while nothing was observed: how many may be out << 32 | how many are; 0: any number */
-    rlm_word learning; /* 1 while a thread moves limits */
-    rlm_word delay_ns; /* from a permit to its answer: about the longest of late */
-    rlm_word refusals, refused_ns; /* in a row, of which the server did not say how long; the last */
-    rlm_word former, former_ns; /* requests a minute x 16, averaged over five minutes; when */
+    rlm_word learning; /* 1 while a thread takes in an answer */
+    uint64_t delay_ns; /* from a permit to its answer: about the longest of late */
+    uint64_t refusals, refused_ns; /* in a row, of which the server did not say how long; the last */
+    uint64_t former, former_ns; /* requests a minute x 16, averaged over five minutes; when */
     rlm_i_heard heard[RLM_LIMITS_MAX];
     rlm_i_entry entry[RLM_LIMITS_MAX];
     uint64_t memory[3 * RLM_WINDOW_CELLS + 1];
@@ -2985,17 +2986,17 @@ static uint64_t rlm_i_used_then(const rlm_limiter *limiter, size_t index, const 
    hand, up to most. Takes in what one answer showed; returns by how much more is to be kept. */
 static uint64_t rlm_i_surprised(rlm_limiter *limiter, size_t index, uint64_t more, uint64_t most, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
-    uint64_t delay_ns = rlm_i_load_seq_cst(&limiter->delay_ns) / 1024 + 1, others = rlm_i_load_seq_cst(&heard->others);
-    uint64_t then_ns = rlm_i_load_seq_cst(&heard->others_ns), past, seen = rlm_i_load_seq_cst(&heard->surprise), next;
+    uint64_t delay_ns = limiter->delay_ns / 1024 + 1, others = heard->others;
+    uint64_t then_ns = heard->others_ns, past, seen = heard->surprise, next;
     if (then_ns == 0) more = 0; /* what was used before anything was heard says nothing of what will be */
     past = now_ns > then_ns ? (now_ns - then_ns) / delay_ns : 0; /* of 1024 */
     others = (past < 1024 ? others - rlm_i_mul_high(others, past << 54) : 0) + more;
     if (others > most) others = most;
-    rlm_i_store_seq_cst(&heard->others, others);
-    rlm_i_store_seq_cst(&heard->others_ns, now_ns);
+    heard->others = others;
+    heard->others_ns = now_ns;
     next = others + others / 2 < most ? others + others / 2 : most;
     if (next < seen - seen / 1024) next = seen - seen / 1024;
-    rlm_i_store_seq_cst(&heard->surprise, next);
+    heard->surprise = next;
     return next > seen ? next - seen : 0;
 }
 
@@ -3004,7 +3005,7 @@ static void rlm_i_note_trail(rlm_limiter *limiter, size_t index, uint64_t now_ns
     rlm_i_heard *heard = &limiter->heard[index];
     uint64_t last = (heard->trails - 1) % RLM_I_TRAIL, corrected = rlm_i_load_seq_cst(&limiter->entry[index].corrected) >> 2;
     if (limiter->entry[index].kind != RLM_BUCKET) return;
-    if (heard->trails != 0 && now_ns < heard->trail_ns[last] + rlm_i_load_seq_cst(&limiter->delay_ns) / 8) return;
+    if (heard->trails != 0 && now_ns < heard->trail_ns[last] + limiter->delay_ns / 8) return;
     heard->trail_ns[heard->trails % RLM_I_TRAIL] = now_ns;
     heard->trail[heard->trails % RLM_I_TRAIL] = (rlm_i_bucket_word(&limiter->entry[index].as.bucket, now_ns) >> 2) - corrected;
     heard->trails++;
@@ -3031,7 +3032,7 @@ static void rlm_i_merge_bucket(rlm_limiter *limiter, size_t index, const rlm_per
     uint64_t seen = rlm_i_bucket_word(bucket, now_ns), since_ns = permit != NULL ? permit->since_ns : now_ns, then, tat, ahead, more, used;
     const rlm_i_rate *rate = &bucket->rate[seen & 1];
     uint64_t token = rlm_i_load_seq_cst(&rate->token), most = rlm_i_load_seq_cst(&rate->burst) / 8, need = rlm_i_ahead_if(rate, remaining, back);
-    uint64_t surprise = rlm_i_load_seq_cst(&limiter->heard[index].surprise);
+    uint64_t surprise = limiter->heard[index].surprise;
     if (token == 0 || since_ns < rlm_i_load_seq_cst(&bucket->changed_ns)) return; /* of another rate */
     if (permit == NULL) {
         rlm_i_add(&entry->corrected, rlm_i_bucket_hold(bucket, seen, need, now_ns) << 2);
@@ -3083,7 +3084,7 @@ static void rlm_i_merge(rlm_limiter *limiter, size_t index, const rlm_permit *pe
 /* The period, as far as the figures of all answers tell. */
 static uint64_t rlm_i_period_heard(rlm_i_heard *heard, const rlm_reading *reading, uint64_t now_is_ns) {
     static const uint64_t usual[] = {RLM_SECOND_NS, RLM_MINUTE_NS, RLM_HOUR_NS, RLM_DAY_NS};
-    uint64_t least = rlm_i_load_seq_cst(&heard->period_least_ns), most = rlm_i_load_seq_cst(&heard->period_most_ns);
+    uint64_t least = heard->period_least_ns, most = heard->period_most_ns;
     bool unknown = heard->first.follow == RLM_LEARN && rlm_i_load_seq_cst(&heard->known) == 0;
     uint64_t guess = unknown && reading->period_ns != 0 ? reading->period_ns : now_is_ns;
     size_t i;
@@ -3093,8 +3094,8 @@ static uint64_t rlm_i_period_heard(rlm_i_heard *heard, const rlm_reading *readin
         least = reading->period_least_ns;
         most = reading->period_most_ns;
     }
-    rlm_i_store_seq_cst(&heard->period_least_ns, least);
-    rlm_i_store_seq_cst(&heard->period_most_ns, most);
+    heard->period_least_ns = least;
+    heard->period_most_ns = most;
     if (guess >= least && guess <= most) return guess;
     for (i = 0; i < sizeof usual / sizeof *usual; i++)
         if (usual[i] >= least && usual[i] <= most) return usual[i];
@@ -3103,7 +3104,7 @@ static uint64_t rlm_i_period_heard(rlm_i_heard *heard, const rlm_reading *readin
 
 /* The guard a bucket should have: as configured, or as long as answers take, up to a share of the period. */
 static uint64_t rlm_i_guard_heard(const rlm_limiter *limiter, const rlm_limit *given, uint64_t period_ns) {
-    uint64_t guard_ns = rlm_i_load_seq_cst(&limiter->delay_ns);
+    uint64_t guard_ns = limiter->delay_ns;
     if (guard_ns > period_ns / 16) guard_ns = period_ns / 16;
     if (guard_ns < given->guard_ns) guard_ns = given->guard_ns;
     return guard_ns < period_ns ? guard_ns : period_ns;
@@ -3204,9 +3205,9 @@ static void rlm_i_hear(rlm_limiter *limiter, const rlm_permit *permit, const rlm
         rlm_i_amounts_of(&amounts, &permit->cost);
         back = amounts.of[reading->meter];
     }
-    if (since_ns >= rlm_i_load_seq_cst(&limiter->heard[index].since_ns) && rlm_i_is_tightest(limiter, index, feedback, reading)) {
+    if (since_ns >= limiter->heard[index].since_ns && rlm_i_is_tightest(limiter, index, feedback, reading)) {
         moved = rlm_i_follow(limiter, index, permit, reading, back, now_ns);
-        rlm_i_raise(&limiter->heard[index].since_ns, since_ns);
+        limiter->heard[index].since_ns = since_ns;
     }
     if (reading->remaining != RLM_UNSAID && !moved && !rlm_i_is_unknown(limiter, index))
         rlm_i_merge(limiter, index, permit, reading, back, now_ns);
@@ -3273,21 +3274,21 @@ static void rlm_i_set_amount(rlm_limiter *limiter, size_t index, uint64_t amount
     if (limit.burst > RLM_AMOUNT_MAX) limit.burst = RLM_AMOUNT_MAX;
     (void)rlm_i_set(limiter, index, &limit, now_ns);
     rlm_i_store_seq_cst(&limiter->heard[index].known, 2);
-    rlm_i_store_seq_cst(&limiter->heard[index].round_ns, now_ns);
+    limiter->heard[index].round_ns = now_ns;
 }
 
 /* What a server that tells nothing has taken in a period, as a bucket with a burst of as much would. Counted
    anew after two periods. */
 static uint64_t rlm_i_taken(rlm_limiter *limiter, size_t index, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
-    uint64_t began_ns = rlm_i_load_seq_cst(&heard->round_ns), elapsed_ns = now_ns > began_ns ? now_ns - began_ns : 0;
-    uint64_t period_ns = rlm_i_load_seq_cst(&heard->period_ns), before = rlm_i_load_seq_cst(&heard->round), taken;
+    uint64_t began_ns = heard->round_ns, elapsed_ns = now_ns > began_ns ? now_ns - began_ns : 0;
+    uint64_t period_ns = rlm_i_load_seq_cst(&heard->period_ns), before = heard->round, taken;
     rlm_usage usage;
     if (rlm_status(limiter, index, &usage, now_ns) != RLM_OK) return before;
     taken = rlm_i_scale_up(usage.used, period_ns, period_ns + elapsed_ns);
     if (elapsed_ns > 2 * period_ns) {
-        rlm_i_store_seq_cst(&heard->round, taken);
-        rlm_i_store_seq_cst(&heard->round_ns, now_ns);
+        heard->round = taken;
+        heard->round_ns = now_ns;
         rlm_i_bucket_ease(&limiter->entry[index].as.bucket, 0, now_ns);
     }
     return taken > before ? taken : before;
@@ -3301,7 +3302,7 @@ static void rlm_i_guess(rlm_limiter *limiter, size_t index, const rlm_permit *pe
     uint64_t amount, cost, known = rlm_i_load_seq_cst(&heard->known);
     bool nothing = rlm_i_is_unknown(limiter, index);
     rlm_i_amounts amounts;
-    if (heard->first.follow == RLM_FIXED || known == 1 || permit == NULL || permit->since_ns < rlm_i_load_seq_cst(&heard->since_ns)) return;
+    if (heard->first.follow == RLM_FIXED || known == 1 || permit == NULL || permit->since_ns < heard->since_ns) return;
     rlm_i_amounts_of(&amounts, &permit->cost);
     amount = nothing ? rlm_i_taken(limiter, index, now_ns) : rlm_i_limit_now(limiter, index).amount;
     cost = amounts.of[heard->first.meter];
@@ -3315,7 +3316,7 @@ static void rlm_i_guess(rlm_limiter *limiter, size_t index, const rlm_permit *pe
     amount -= amount / (nothing ? 32 : 8);
     if (amount < cost) amount = cost; /* it will be admitted, later */
     rlm_i_set_amount(limiter, index, amount != 0 ? amount : 1, now_ns);
-    rlm_i_raise(&heard->since_ns, now_ns);
+    if (now_ns > heard->since_ns) heard->since_ns = now_ns;
 }
 
 /* A guess that was tried for a minute and held rises by 1/64. */
@@ -3323,8 +3324,9 @@ static void rlm_i_guess_higher(rlm_limiter *limiter, size_t index, uint64_t now_
     rlm_i_heard *heard = &limiter->heard[index];
     rlm_usage usage;
     uint64_t amount;
+    if (limiter->entry[index].kind != RLM_BUCKET) return;
     if (rlm_i_is_unknown(limiter, index)) (void)rlm_i_taken(limiter, index, now_ns);
-    if (rlm_i_load_seq_cst(&heard->known) != 2 || now_ns < rlm_i_load_seq_cst(&heard->round_ns) + RLM_MINUTE_NS) return;
+    if (rlm_i_load_seq_cst(&heard->known) != 2 || now_ns < heard->round_ns + RLM_MINUTE_NS) return;
     if (rlm_status(limiter, index, &usage, now_ns) != RLM_OK || 2 * usage.used < usage.limit) return;
     amount = rlm_i_limit_now(limiter, index).amount;
     amount += amount / 64 + 1;
@@ -3339,7 +3341,7 @@ static void rlm_i_lower_cap(rlm_limiter *limiter, size_t index, uint64_t now_ns)
     if (limit.follow == RLM_FIXED || limit.follow == RLM_ADAPT || out < 2 || out > limit.amount) return;
     limit.amount = out - 1;
     (void)rlm_i_set(limiter, index, &limit, now_ns);
-    rlm_i_store_seq_cst(&limiter->heard[index].round_ns, now_ns);
+    limiter->heard[index].round_ns = now_ns;
 }
 
 /* Where it was full for a minute without a refusal it comes back by one. */
@@ -3347,10 +3349,10 @@ static void rlm_i_raise_cap(rlm_limiter *limiter, size_t index, uint64_t now_ns)
     rlm_limit limit = rlm_i_limit_now(limiter, index);
     uint64_t out = rlm_i_load_seq_cst(&limiter->entry[index].as.concurrency.word) & UINT32_MAX;
     if (limit.follow == RLM_ADAPT || out < limit.amount || limit.amount >= rlm_i_load_seq_cst(&limiter->heard[index].amount)) return;
-    if (now_ns < rlm_i_load_seq_cst(&limiter->heard[index].round_ns) + RLM_MINUTE_NS) return;
+    if (now_ns < limiter->heard[index].round_ns + RLM_MINUTE_NS) return;
     limit.amount++;
     (void)rlm_i_set(limiter, index, &limit, now_ns);
-    rlm_i_store_seq_cst(&limiter->heard[index].round_ns, now_ns);
+    limiter->heard[index].round_ns = now_ns;
 }
 
 /* The wait that an answer names, 0: none. */
@@ -3362,10 +3364,10 @@ static uint64_t rlm_i_wait_asked(const rlm_feedback *feedback) {
 /* Refusals in a row without a word of how long: 5 s, and twice that each time up to 40. Those of requests
    sent before the last one count with it. */
 static uint64_t rlm_i_wait_unasked(rlm_limiter *limiter, const rlm_permit *permit, uint64_t now_ns) {
-    uint64_t times = rlm_i_load_seq_cst(&limiter->refusals), last_ns = rlm_i_load_seq_cst(&limiter->refused_ns);
+    uint64_t times = limiter->refusals, last_ns = limiter->refused_ns;
     if (times == 0 || permit == NULL || permit->since_ns >= last_ns) {
-        rlm_i_store_seq_cst(&limiter->refusals, ++times);
-        rlm_i_store_seq_cst(&limiter->refused_ns, now_ns);
+        limiter->refusals = ++times;
+        limiter->refused_ns = now_ns;
     }
     return 5 * RLM_SECOND_NS << (times < 4 ? times - 1 : 3);
 }
@@ -3410,7 +3412,6 @@ static void rlm_i_refused(rlm_limiter *limiter, const rlm_permit *permit, const 
     for (i = 0; i < limiter->count; i++) {
         bool meant = told ? i == emptiest : rlm_i_near(rlm_i_limit_now(limiter, i).period_ns, shortest_ns);
         if (!rlm_i_is_named(limiter, i, feedback->named)) continue;
-        if (wait_ns != 0) (void)rlm_pause(limiter, i, wait_ns, now_ns);
         if (limiter->entry[i].kind == RLM_CONCURRENCY && feedback->named != 0) rlm_i_lower_cap(limiter, i, now_ns);
         if (limiter->entry[i].kind != RLM_BUCKET || !meant) continue;
         if (!told) rlm_i_guess(limiter, i, permit, rlm_i_wait_asked(feedback), now_ns);
@@ -3432,15 +3433,15 @@ static void rlm_i_set_cap(rlm_limiter *limiter, size_t index, uint64_t cap, uint
     if (cap < limit.least) cap = limit.least;
     if (cap < limit.amount) limit.amount = cap;
     (void)rlm_concurrency_reconfigure(&limiter->entry[index].as.concurrency, &limit);
-    rlm_i_store_seq_cst(&heard->round, 0);
-    rlm_i_store_seq_cst(&heard->round_ns, now_ns);
+    heard->round = 0;
+    heard->round_ns = now_ns;
 }
 
 static void rlm_i_overloaded(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
     uint64_t cap = rlm_i_limit_now(limiter, index).amount, since_ns = permit != NULL ? permit->since_ns : now_ns;
-    uint64_t seen = rlm_i_load_seq_cst(&heard->since_ns);
-    if (heard->first.follow != RLM_ADAPT || since_ns < seen || !rlm_i_cas_seq_cst(&heard->since_ns, &seen, now_ns)) return;
+    if (heard->first.follow != RLM_ADAPT || since_ns < heard->since_ns) return;
+    heard->since_ns = now_ns;
     rlm_i_store_seq_cst(&heard->known, 1);
     rlm_i_set_cap(limiter, index, cap - (3 * cap + 9) / 10, now_ns);
 }
@@ -3448,11 +3449,11 @@ static void rlm_i_overloaded(rlm_limiter *limiter, size_t index, const rlm_permi
 static void rlm_i_adapt(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
     uint64_t cap = rlm_i_load_seq_cst(&limiter->entry[index].as.concurrency.word) >> 32, wanted = cap < 16 ? 16 : cap < 64 ? cap : 64;
-    uint64_t round = rlm_i_load_seq_cst(&heard->round), best = rlm_i_load_seq_cst(&heard->best_ns), mean;
+    uint64_t round = heard->round, best = heard->best_ns, mean;
     if (heard->first.follow != RLM_ADAPT || permit == NULL || now_ns <= permit->since_ns) return;
-    if (permit->since_ns < rlm_i_load_seq_cst(&heard->round_ns)) return;
+    if (permit->since_ns < heard->round_ns) return;
     round += (UINT64_C(1) << 48) + ((now_ns - permit->since_ns) / 1000 & ((UINT64_C(1) << 40) - 1));
-    rlm_i_store_seq_cst(&heard->round, round);
+    heard->round = round;
     if (round >> 48 < wanted) return;
     mean = (round & ((UINT64_C(1) << 48) - 1)) / (round >> 48) + 1;
     if (best == 0 || mean < best || (mean > 2 * best + best / 2 && cap <= heard->first.least)) best = mean; /* requests became longer */
@@ -3463,7 +3464,7 @@ static void rlm_i_adapt(rlm_limiter *limiter, size_t index, const rlm_permit *pe
         rlm_i_store_seq_cst(&heard->known, 1);
         if (mean > 2 * best + best / 2) cap -= (cap + 9) / 10;
     }
-    rlm_i_store_seq_cst(&heard->best_ns, best);
+    heard->best_ns = best;
     rlm_i_set_cap(limiter, index, cap, now_ns);
 }
 
@@ -3490,18 +3491,17 @@ static uint64_t rlm_i_pace_now(const rlm_limiter *limiter, uint64_t now_ns) {
    what it is now; half where there is none yet. */
 static void rlm_i_slow_down(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
-    uint64_t pace = rlm_i_pace_now(limiter, now_ns), former = rlm_i_load_seq_cst(&limiter->former) / 16;
-    uint64_t seen = rlm_i_load_seq_cst(&heard->since_ns);
-    if (heard->first.follow != RLM_RAMP || (permit != NULL && permit->since_ns < seen)) return;
-    if (!rlm_i_cas_seq_cst(&heard->since_ns, &seen, now_ns)) return;
+    uint64_t pace = rlm_i_pace_now(limiter, now_ns), former = limiter->former / 16;
+    if (heard->first.follow != RLM_RAMP || (permit != NULL && permit->since_ns < heard->since_ns)) return;
+    heard->since_ns = now_ns;
     if (rlm_i_load_seq_cst(&heard->pace_ns) == 0) {
-        rlm_i_store_seq_cst(&heard->pace, pace);
+        heard->pace = pace;
     } else { /* a second time: less than what was too much */
         rlm_limit limit = rlm_i_limit_now(limiter, index);
         uint64_t held = rlm_i_scale_up(limit.amount, RLM_MINUTE_NS, limit.period_ns);
         if (pace > held) pace = held;
     }
-    if (rlm_i_load_seq_cst(&limiter->former_ns) == 0) former = pace / 2;
+    if (limiter->former_ns == 0) former = pace / 2;
     if (former > pace - pace / 4) former = pace - pace / 4;
     if (former < pace / 4) former = pace / 4;
     rlm_i_set_pace(limiter, index, former != 0 ? former : 1, now_ns);
@@ -3517,7 +3517,7 @@ static void rlm_i_climb(rlm_limiter *limiter, size_t index, uint64_t now_ns) {
     limit = rlm_i_limit_now(limiter, index);
     pace = limit.period_ns == RLM_MINUTE_NS ? limit.amount : rlm_i_scale_up(limit.amount, RLM_MINUTE_NS, limit.period_ns);
     pace += pace / 4 + 1;
-    if (pace > 2 * rlm_i_load_seq_cst(&heard->pace)) {
+    if (pace > 2 * heard->pace) {
         rlm_i_set_pace(limiter, index, RLM_I_PACE_MAX, now_ns);
         rlm_i_store_seq_cst(&heard->pace_ns, 0);
     } else {
@@ -3528,65 +3528,74 @@ static void rlm_i_climb(rlm_limiter *limiter, size_t index, uint64_t now_ns) {
 
 /* The pace of the last five minutes, for a ramp to go back to. */
 static void rlm_i_note_pace(rlm_limiter *limiter, uint64_t now_ns) {
-    uint64_t then_ns = rlm_i_load_seq_cst(&limiter->former_ns), span = 300, elapsed, former = rlm_i_load_seq_cst(&limiter->former);
+    uint64_t then_ns = limiter->former_ns, span = 300, elapsed, former = limiter->former;
     if (now_ns < limiter->began_ns + RLM_MINUTE_NS || now_ns < then_ns || now_ns - then_ns < 10 * RLM_SECOND_NS) return;
     elapsed = (now_ns - then_ns) / RLM_SECOND_NS;
     if (elapsed > span || then_ns == 0) elapsed = span;
     former = (former * (span - elapsed) + 16 * rlm_recent(limiter, now_ns) * elapsed) / span;
-    rlm_i_store_seq_cst(&limiter->former, former);
-    rlm_i_store_seq_cst(&limiter->former_ns, now_ns);
+    limiter->former = former;
+    limiter->former_ns = now_ns;
 }
 
 /* -- feedback: all together -- */
 
 /* About the longest delay of late: up at once, down by a sixty-fourth of the difference. */
 static void rlm_i_note_delay(rlm_limiter *limiter, const rlm_permit *permit, uint64_t now_ns) {
-    uint64_t delay_ns, seen = rlm_i_load_seq_cst(&limiter->delay_ns);
+    uint64_t delay_ns;
     if (permit == NULL || now_ns < permit->since_ns) return;
     delay_ns = now_ns - permit->since_ns;
-    while (!rlm_i_cas_seq_cst(&limiter->delay_ns, &seen, delay_ns > seen ? delay_ns : seen - (seen - delay_ns) / 64)) {}
+    if (delay_ns > limiter->delay_ns) limiter->delay_ns = delay_ns;
+    else limiter->delay_ns -= (limiter->delay_ns - delay_ns) / 64;
+}
+
+/* The pause that an answer asks for: of the limits that a refusal names, else of all. */
+static void rlm_i_pause_asked(rlm_limiter *limiter, const rlm_feedback *feedback, uint64_t now_ns) {
+    uint64_t wait_ns = rlm_i_wait_asked(feedback);
+    size_t i;
+    if (wait_ns == 0 || feedback->outcome == RLM_ANSWERED) return;
+    for (i = 0; i < limiter->count; i++)
+        if (feedback->outcome != RLM_REFUSED || rlm_i_is_named(limiter, i, feedback->named)) (void)rlm_pause(limiter, i, wait_ns, now_ns);
+}
+
+static void rlm_i_answered(rlm_limiter *limiter, const rlm_permit *permit, uint64_t now_ns) {
+    size_t i;
+    limiter->refusals = 0;
+    rlm_i_follow_delay(limiter, now_ns);
+    for (i = 0; i < limiter->count; i++) {
+        if (limiter->entry[i].kind != RLM_CONCURRENCY) continue;
+        rlm_i_adapt(limiter, i, permit, now_ns);
+        rlm_i_raise_cap(limiter, i, now_ns);
+    }
 }
 
 /* What only one thread at a time does. */
-static void rlm_i_move(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, uint64_t now_ns) {
+static void rlm_i_learn(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, uint64_t now_ns) {
+    uint32_t outcome = feedback->outcome;
+    bool overload = outcome == RLM_OVERLOADED || outcome == RLM_SLOW_DOWN ||
+                    (outcome == RLM_REFUSED && (feedback->named & RLM_NAMED_CONCURRENCY) != 0);
     size_t i;
     rlm_i_note_pace(limiter, now_ns);
-    if (feedback->outcome == RLM_ANSWERED) rlm_i_follow_delay(limiter, now_ns);
+    if (outcome == RLM_ANSWERED) rlm_i_note_delay(limiter, permit, now_ns);
+    for (i = 0; i < limiter->count; i++) rlm_i_note_trail(limiter, i, now_ns);
+    for (i = 0; i < feedback->count; i++) rlm_i_hear(limiter, permit, feedback, &feedback->reading[i], now_ns);
+    if (outcome == RLM_ANSWERED) rlm_i_answered(limiter, permit, now_ns);
+    if (outcome == RLM_REFUSED) rlm_i_refused(limiter, permit, feedback, now_ns);
     for (i = 0; i < limiter->count; i++) {
-        if (feedback->outcome == RLM_ANSWERED && limiter->entry[i].kind == RLM_CONCURRENCY) {
-            rlm_i_adapt(limiter, i, permit, now_ns);
-            rlm_i_raise_cap(limiter, i, now_ns);
-        }
+        if (overload) rlm_i_overloaded(limiter, i, permit, now_ns);
+        if (outcome == RLM_SLOW_DOWN) rlm_i_slow_down(limiter, i, permit, now_ns);
         rlm_i_climb(limiter, i, now_ns);
-        if (limiter->entry[i].kind == RLM_BUCKET) rlm_i_guess_higher(limiter, i, now_ns);
+        rlm_i_guess_higher(limiter, i, now_ns);
     }
 }
 
 RLM_I_DEF int rlm_observe(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, uint64_t now_ns) {
-    uint64_t free_to_learn = 0;
-    bool claimed, overload;
-    size_t i;
+    uint64_t unclaimed = 0;
     if (limiter == NULL || feedback == NULL) return RLM_E_NULL;
     if (feedback->outcome >= RLM_I_OUTCOMES || feedback->count > RLM_READINGS_MAX) return RLM_E_FEEDBACK;
     if (permit != NULL && rlm_i_load_seq_cst(&permit->state) != RLM_I_PERMIT_OUT) return RLM_E_PERMIT;
-    claimed = rlm_i_cas_seq_cst(&limiter->learning, &free_to_learn, 1);
-    if (feedback->outcome == RLM_ANSWERED) {
-        rlm_i_note_delay(limiter, permit, now_ns);
-        rlm_i_store_seq_cst(&limiter->refusals, 0);
-    }
-    for (i = 0; i < limiter->count && claimed; i++) rlm_i_note_trail(limiter, i, now_ns);
-    for (i = 0; i < feedback->count && claimed; i++) rlm_i_hear(limiter, permit, feedback, &feedback->reading[i], now_ns);
-    if (feedback->outcome == RLM_REFUSED) rlm_i_refused(limiter, permit, feedback, now_ns);
-    else if (feedback->outcome != RLM_ANSWERED && rlm_i_wait_asked(feedback) != 0)
-        (void)rlm_pause(limiter, RLM_ALL, rlm_i_wait_asked(feedback), now_ns);
-    overload = feedback->outcome == RLM_OVERLOADED || feedback->outcome == RLM_SLOW_DOWN ||
-               (feedback->outcome == RLM_REFUSED && (feedback->named & RLM_NAMED_CONCURRENCY) != 0);
-    for (i = 0; i < limiter->count; i++) {
-        if (overload && limiter->entry[i].kind == RLM_CONCURRENCY) rlm_i_overloaded(limiter, i, permit, now_ns);
-        if (feedback->outcome == RLM_SLOW_DOWN) rlm_i_slow_down(limiter, i, permit, now_ns);
-    }
-    if (claimed) {
-        rlm_i_move(limiter, permit, feedback, now_ns);
+    rlm_i_pause_asked(limiter, feedback, now_ns);
+    if (rlm_i_cas_seq_cst(&limiter->learning, &unclaimed, 1)) {
+        rlm_i_learn(limiter, permit, feedback, now_ns);
         rlm_i_store_seq_cst(&limiter->learning, 0);
     }
     rlm_i_probe_answered(limiter, feedback->outcome);

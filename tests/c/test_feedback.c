@@ -840,6 +840,24 @@ static void after_a_refusal_as_much_is_admitted_as_was_refused(void) {
     for (in_flight = 1; in_flight <= 3; in_flight++) check_after_refusal(in_flight);
 }
 
+/* A quota or window to be learned, of a server that says nothing for long, stays none. */
+static void a_quota_that_is_never_told_stays_open(void) {
+    int kind;
+    for (kind = 0; kind < KINDS; kind++) {
+        rlm_limit limit = limit_of(kind, 1 << 30);
+        uint64_t now_ns;
+        if (kind == AN_EXACT_WINDOW) continue;
+        limit.follow = RLM_LEARN;
+        make(&limit, 1);
+        for (now_ns = START; now_ns < START + 10 * MINUTE; now_ns += 10 * SECOND) {
+            rlm_permit permit = take(1, now_ns);
+            answer(&permit, now_ns);
+            settle(&permit, now_ns);
+        }
+        CHECK_SO(rlm_in_force(&limiter, 0, &limit) == RLM_E_UNKNOWN, "%s", kind_name[kind]);
+    }
+}
+
 /* Refused for ten minutes; then an answer to another request tells of a hundredth of the limit. */
 static void a_lower_limit_does_not_lengthen_a_refusal(void) {
     uint32_t follow;
@@ -1949,6 +1967,7 @@ static const check_case cases[] = {
     CASE(refusals_of_one_moment_count_once),
     CASE(after_a_refusal_as_much_is_admitted_as_was_refused),
     CASE(a_lower_limit_does_not_lengthen_a_refusal),
+    CASE(a_quota_that_is_never_told_stays_open),
     CASE(what_the_server_says_was_requested_counts),
     CASE(a_refusal_of_the_minute_does_not_empty_the_day),
     CASE(a_refusal_pauses_windows_and_quotas_too),
