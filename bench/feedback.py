@@ -104,8 +104,8 @@ SCENARIOS = {
     "e_second_client_anthropic": Scenario(other=1 / 3, family="anthropic"),
     "e_second_client_stream": Scenario(other=1 / 3, stream=True, allowed=1),
     "e_second_client_slow": Scenario(other=1 / 3, **SLOW),
-    "e_second_client_small": Scenario(other=1 / 3, allowed=8, **SMALL),
-    "e_second_client_all_at_once": Scenario(other=1 / 3, workers=2000, allowed=2),
+    "e_second_client_small": Scenario(other=1 / 3, allowed=3, **SMALL),
+    "e_second_client_all_at_once": Scenario(other=1 / 3, workers=2000, allowed=1),
     "f_none_openai": Scenario(told=0),
     "f_none_openai_small": Scenario(told=0, **SMALL),
     "f_none_anthropic": Scenario(told=0, family="anthropic"),
@@ -130,12 +130,12 @@ SCENARIOS = {
     "i_all_openai": Scenario(told=0, other=1 / 3, **WRONG),
     "i_all_anthropic": Scenario(told=0, other=1 / 3, family="anthropic", **WRONG),
     "i_all_openai_stream": Scenario(told=0, other=1 / 3, stream=True, allowed=1, **WRONG),
-    "i_all_openai_small": Scenario(told=0, other=1 / 3, allowed=8, **WRONG, **SMALL),
+    "i_all_openai_small": Scenario(told=0, other=1 / 3, allowed=3, **WRONG, **SMALL),
 }
-# There to compare: a client that may not follow, or is told nothing but no; windows, of which no reserve can be kept
-# and no news comes while all of one is used; a second client of which the news is 5 s old at best.
-BEYOND = ("b_twice_fixed", "d_changes_shrink_idle_window", "d_changes_shrink_sliding", "e_second_client_slow",
-          "h_fixed_no_retry_after", "h_fixed_bare_429", "h_silent_twice", "h_silent_none")
+# There to compare: a client that is told nothing but no; windows, of which no reserve can be kept and no news comes
+# while all of one is used; a second client of which the news is 5 s old at best.
+BEYOND = ("d_changes_shrink_idle_window", "d_changes_shrink_sliding", "e_second_client_slow", "h_silent_twice",
+          "h_silent_none")
 GOALS = tuple(name for name in SCENARIOS if name not in BEYOND)
 # Of a second client nothing is known at first, and one request of its may be as much as a reserve (allowed, above).
 COMPARED = ("a_told", "e_second_client", "g_estimates")  # with the recipes that people copy
