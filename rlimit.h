@@ -1025,8 +1025,8 @@ RLM_I_INLINE bool rlm_i_commit(rlm_limiter *limiter, rlm_i_entry *entry, rlm_i_s
 RLM_I_INLINE uint64_t rlm_i_ask(rlm_limiter *limiter, size_t index, uint64_t n, uint64_t now_ns, rlm_i_step *step) {
     rlm_i_entry *entry = &limiter->entry[index];
     uint64_t wait_ns = rlm_i_plan(limiter, entry, n, now_ns, step);
-    if (RLM_I_UNLIKELY(rlm_i_load_seq_cst(&entry->paused_ns) > now_ns) && n != 0) return rlm_i_paused(limiter, index, wait_ns, now_ns);
-    return wait_ns;
+    bool paused = rlm_i_load_seq_cst(&entry->paused_ns) > now_ns;
+    return RLM_I_UNLIKELY(paused) && n != 0 ? rlm_i_paused(limiter, index, wait_ns, now_ns) : wait_ns;
 }
 
 RLM_I_INLINE uint64_t rlm_i_acquire(rlm_limiter *limiter, const rlm_cost *cost, uint64_t now_ns, rlm_permit *permit) {
@@ -1136,12 +1136,12 @@ RLM_I_INLINE rlm_reading rlm_reading_none(uint32_t meter) {
    - The limit and its period are followed as far as limit.follow allows. What was available stays;
      more becomes available only if the server says that it remains.
    - Buckets keep in hand what may change between a request and its answer: their guard follows the
-     delay seen, from the guard configured up to 1/16 of the period (not RLM_FIXED); and one and a half times what others were
-     seen to take within such a delay, up to 1/8 of the burst.
+     delay seen, from the guard configured up to 1/16 of the period (not RLM_FIXED); and one and a half
+     times what others were seen to take within such a delay, up to 1/8 of the burst.
    - A server that never tells its limits, but refuses: a bucket exceeded loses an eighth, and gains 1/64 a minute.
    - rlm_adaptive and rlm_ramp limits move. Limits to be learned are opened.
-   Lock-free; of two threads that observe at once, one leaves what remains and how limits move to the next answer. Those who wait in
-   a queue should ask again afterwards (rlm_wait_wake). Returns RLM_OK, or without any effect RLM_E_NULL,
+   Lock-free; of two threads that observe at once, one only pauses, and leaves the rest to the next
+   answer. Those who wait in a queue should ask again afterwards (rlm_wait_wake). Returns RLM_OK, or without any effect RLM_E_NULL,
    RLM_E_PERMIT (not out), RLM_E_FEEDBACK. */
 RLM_I_DECL int rlm_observe(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, uint64_t now_ns);
 
@@ -1184,8 +1184,9 @@ RLM_I_DECL rlm_cost rlm_route_estimate(const rlm_route *route, const rlm_cost *e
 
 /* rlm_route_learn takes in what a request cost in fact (of its estimate as it was before correction): as
    settled, or as the server says of a request that it refuses (then output 0). Input is learned if neither
-   is 0, output if it is not 0; an amount above 2^40 is RLM_E_COST. The ratio is averaged over about the last 32, its deviation likewise
-   (as in RFC 6298); the quantile is over the last 500 to 1,000. Lock-free.
+   is 0, output if it is not 0; an amount above 2^40 is RLM_E_COST. The ratio is averaged over about
+   the last 32, its deviation likewise (as in RFC 6298); the quantile is over the last 500 to 1,000.
+   Lock-free.
    Returns RLM_OK, RLM_E_NULL or RLM_E_COST. */
 RLM_I_DECL int rlm_route_learn(rlm_route *route, const rlm_cost *estimate, const rlm_cost *actual);
 
@@ -1407,7 +1408,7 @@ RLM_I_DEF const char *rlm_strerror(int status) {
     case RLM_E_NEVER: return "cost: larger than a limit, it can never be admitted";
     case RLM_E_TIMEOUT: return "timeout: not admitted before the deadline";
     case RLM_E_CANCELLED: return "cancelled: another thread ended the wait";
-    case RLM_E_FOLLOW: return "follow: unknown, or not for this kind (RLM_RAMP: a bucket of requests; RLM_ADAPT: concurrency); least: must be 1 to amount";
+    case RLM_E_FOLLOW: return "follow: unknown, or not for this kind (RLM_RAMP: requests; RLM_ADAPT: concurrency); least: must be 1 to amount";
     case RLM_E_FEEDBACK: return "feedback: outcome must be RLM_ANSWERED to RLM_FAILED, count at most RLM_READINGS_MAX";
     case RLM_E_UNKNOWN: return "limit: nothing was learned of it yet";
     default: return "unknown status";
@@ -2514,7 +2515,8 @@ RLM_I_DEF int rlm_limiter_init(rlm_limiter *limiter, const rlm_limit *limits, si
     limiter->began_ns = now_ns;
     limiter->count = count;
     limiter->guarded = 0;
-    limiter->probe = limiter->learning = limiter->delay_ns = limiter->refusals = limiter->refused_ns = limiter->former = limiter->former_ns = 0;
+    limiter->probe = limiter->learning = limiter->delay_ns = limiter->refusals = limiter->refused_ns = 0;
+    limiter->former = limiter->former_ns = 0;
     for (i = 0; i < count; i++) {
         limiter->guarded |= limits[i].kind == RLM_CALENDAR && limits[i].guard_ns != 0;
         if (limits[i].follow == RLM_FOLLOW || limits[i].follow == RLM_LEARN) limiter->probe = UINT64_C(1) << 32;
@@ -2585,6 +2587,14 @@ RLM_I_DEF uint64_t rlm_recent(const rlm_limiter *limiter, uint64_t now_ns) {
     return sum;
 }
 
+/* The first limit of which an answer is waited for in the beginning. */
+static int rlm_i_awaited(const rlm_limiter *limiter) {
+    int i;
+    for (i = 0; i < (int)limiter->count; i++)
+        if (limiter->heard[i].first.follow == RLM_LEARN || limiter->heard[i].first.follow == RLM_FOLLOW) return i;
+    return -1;
+}
+
 RLM_I_DEF uint64_t rlm_check(rlm_limiter *limiter, const rlm_cost *cost, uint64_t now_ns, int *binding) {
     rlm_i_amounts amounts;
     uint64_t wait_ns = 0, probe;
@@ -2604,8 +2614,7 @@ RLM_I_DEF uint64_t rlm_check(rlm_limiter *limiter, const rlm_cost *cost, uint64_
     }
     probe = rlm_i_load_seq_cst(&limiter->probe);
     if (probe != 0 && (probe & UINT32_MAX) >= probe >> 32 && wait_ns < RLM_ON_RELEASE && !peek) {
-        for (i = 0; i + 1 < limiter->count && limiter->heard[i].first.follow != RLM_LEARN && limiter->heard[i].first.follow != RLM_FOLLOW;) i++;
-        if (binding != NULL) *binding = (int)i; /* that is waited for */
+        if (binding != NULL) *binding = rlm_i_awaited(limiter);
         return RLM_ON_RELEASE;
     }
     return wait_ns != 0 && limiter->guarded != 0 ? rlm_i_after_guards(limiter, cost, wait_ns, now_ns) : wait_ns;
@@ -2763,12 +2772,11 @@ static rlm_limit rlm_i_limit_now(rlm_limiter *limiter, size_t index) {
 }
 
 RLM_I_DEF int rlm_in_force(rlm_limiter *limiter, size_t index, rlm_limit *limit) {
-    const rlm_i_heard *heard;
     bool unknown;
     if (limiter == NULL || limit == NULL) return RLM_E_NULL;
     if (index >= limiter->count) return RLM_E_INDEX;
-    heard = &limiter->heard[index];
-    unknown = rlm_i_is_unknown(limiter, index) || (heard->first.follow == RLM_RAMP && rlm_i_load_seq_cst(&heard->pace_ns) == 0);
+    unknown = rlm_i_is_unknown(limiter, index) ||
+              (limiter->heard[index].first.follow == RLM_RAMP && rlm_i_load_seq_cst(&limiter->heard[index].pace_ns) == 0);
     *limit = unknown ? rlm_i_given(limiter, index) : rlm_i_limit_now(limiter, index);
     return unknown ? RLM_E_UNKNOWN : RLM_OK;
 }
@@ -3006,18 +3014,18 @@ static void rlm_i_note_trail(rlm_limiter *limiter, size_t index, uint64_t now_ns
     uint64_t last = (heard->trails - 1) % RLM_I_TRAIL, corrected = rlm_i_load_seq_cst(&limiter->entry[index].corrected) >> 2;
     if (limiter->entry[index].kind != RLM_BUCKET) return;
     if (heard->trails != 0 && now_ns < heard->trail_ns[last] + limiter->delay_ns / 8) return;
-    heard->trail_ns[heard->trails % RLM_I_TRAIL] = now_ns;
-    heard->trail[heard->trails % RLM_I_TRAIL] = (rlm_i_bucket_word(&limiter->entry[index].as.bucket, now_ns) >> 2) - corrected;
-    heard->trails++;
+    last = heard->trails++ % RLM_I_TRAIL;
+    heard->trail_ns[last] = now_ns;
+    heard->trail[last] = (rlm_i_bucket_word(&limiter->entry[index].as.bucket, now_ns) >> 2) - corrected;
 }
 
 /* TAT when all that can have overtaken a request sent at since_ns had been sent, with all corrections made since. */
 static uint64_t rlm_i_overtaken(rlm_limiter *limiter, size_t index, uint64_t since_ns, uint64_t now_ns) {
     const rlm_i_heard *heard = &limiter->heard[index];
-    uint64_t i, best_ns = UINT64_MAX, corrected = rlm_i_load_seq_cst(&limiter->entry[index].corrected) >> 2, tat, count = heard->trails;
-    tat = rlm_i_bucket_word(&limiter->entry[index].as.bucket, now_ns) >> 2;
+    uint64_t corrected = rlm_i_load_seq_cst(&limiter->entry[index].corrected) >> 2;
+    uint64_t tat = rlm_i_bucket_word(&limiter->entry[index].as.bucket, now_ns) >> 2, best_ns = UINT64_MAX, i;
     since_ns += rlm_i_load_seq_cst(&heard->guard_ns);
-    for (i = 0; i < RLM_I_TRAIL && i < count; i++) {
+    for (i = 0; i < RLM_I_TRAIL && i < heard->trails; i++) {
         if (heard->trail_ns[i] < since_ns || heard->trail_ns[i] >= best_ns || heard->trail_ns[i] >= now_ns) continue;
         best_ns = heard->trail_ns[i];
         tat = heard->trail[i] + corrected;
@@ -3025,50 +3033,56 @@ static uint64_t rlm_i_overtaken(rlm_limiter *limiter, size_t index, uint64_t sin
     return tat;
 }
 
-/* Merges what remains of a bucket; back: what will be given back. */
-static void rlm_i_merge_bucket(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t remaining, uint64_t back, uint64_t now_ns) {
+/* Merges what remains of a bucket; back: what will be given back. The picture is held against it as it was when
+   the request was sent, or when all that can have overtaken it had been sent. */
+static void rlm_i_merge_bucket(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t remaining,
+                               uint64_t back, uint64_t now_ns) {
     rlm_i_entry *entry = &limiter->entry[index];
     rlm_bucket *bucket = &entry->as.bucket;
-    uint64_t seen = rlm_i_bucket_word(bucket, now_ns), since_ns = permit != NULL ? permit->since_ns : now_ns, then, tat, ahead, more, used;
+    uint64_t seen = rlm_i_bucket_word(bucket, now_ns), surprise = limiter->heard[index].surprise, then, tat, used, ahead, more = 0;
     const rlm_i_rate *rate = &bucket->rate[seen & 1];
-    uint64_t token = rlm_i_load_seq_cst(&rate->token), most = rlm_i_load_seq_cst(&rate->burst) / 8, need = rlm_i_ahead_if(rate, remaining, back);
-    uint64_t surprise = limiter->heard[index].surprise;
-    if (token == 0 || since_ns < rlm_i_load_seq_cst(&bucket->changed_ns)) return; /* of another rate */
+    uint64_t token = rlm_i_load_seq_cst(&rate->token), most = rlm_i_load_seq_cst(&rate->burst) / 8;
+    uint64_t need = rlm_i_ahead_if(rate, remaining, back);
+    if (token == 0) return;
     if (permit == NULL) {
         rlm_i_add(&entry->corrected, rlm_i_bucket_hold(bucket, seen, need, now_ns) << 2);
         return;
     }
-    then = rlm_i_ticks(rate, since_ns);
-    tat = rlm_i_overtaken(limiter, index, since_ns, now_ns);
-    ahead = tat > then && tat - then < UINT64_C(1) << 61 ? tat - then : 0;
     used = rlm_i_used_then(limiter, index, permit);
-    if (((used ^ seen) & 3) != 0) return;
+    if (((used ^ seen) & 3) != 0 || permit->since_ns < rlm_i_load_seq_cst(&bucket->changed_ns)) return; /* of another rate */
+    then = rlm_i_ticks(rate, permit->since_ns);
+    tat = rlm_i_overtaken(limiter, index, permit->since_ns, now_ns);
+    ahead = tat > then && tat - then < UINT64_C(1) << 61 ? tat - then : 0;
     if (used >> 63 == 0 && used >> 2 > ahead) ahead = used >> 2;
     need += (surprise < most ? surprise : most) * token;
-    more = need > ahead ? rlm_i_bucket_push(bucket, seen, need - ahead, now_ns) : 0;
+    if (need > ahead) more = rlm_i_bucket_push(bucket, seen, need - ahead, now_ns);
     more += rlm_i_bucket_push(bucket, seen, rlm_i_surprised(limiter, index, more / token, most, now_ns) * token, now_ns);
     rlm_i_add(&entry->corrected, more << 2);
 }
 
 /* Merges what remains of a window or a calendar quota. */
-static void rlm_i_merge_count(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t remaining, uint64_t less, uint64_t now_ns) {
+static void rlm_i_merge_count(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t remaining,
+                              uint64_t back, uint64_t now_ns) {
     rlm_i_entry *entry = &limiter->entry[index];
     rlm_usage usage;
     uint64_t used, then, more, mark;
-    if (rlm_status(limiter, index, &usage, now_ns) != RLM_OK || remaining >= usage.limit + less) return;
+    if (rlm_status(limiter, index, &usage, now_ns) != RLM_OK || remaining >= usage.limit + back) return;
     used = usage.used;
     if (permit != NULL) {
         rlm_i_step step;
-        if (entry->kind == RLM_CALENDAR && (rlm_i_calendar_plan(&entry->as.calendar, 0, false, now_ns, &step) != 0 || step.mark != permit->mark[index])) return;
+        bool calendar = entry->kind == RLM_CALENDAR;
+        if (calendar && rlm_i_calendar_plan(&entry->as.calendar, 0, false, now_ns, &step) != 0) return;
+        if (calendar && step.mark != permit->mark[index]) return; /* an answer of another period */
         then = rlm_i_used_then(limiter, index, permit);
         if (then >> 63 == 0 && then > used) used = then;
     }
-    if (used >= usage.limit + less - remaining) return;
-    more = usage.limit + less - remaining - used;
+    if (used >= usage.limit + back - remaining) return;
+    more = usage.limit + back - remaining - used;
     if (more <= RLM_AMOUNT_MAX && rlm_i_force(limiter, index, more, now_ns, &mark)) rlm_i_add(&entry->corrected, more);
 }
 
-static void rlm_i_merge(rlm_limiter *limiter, size_t index, const rlm_permit *permit, const rlm_reading *reading, uint64_t back, uint64_t now_ns) {
+static void rlm_i_merge(rlm_limiter *limiter, size_t index, const rlm_permit *permit, const rlm_reading *reading,
+                        uint64_t back, uint64_t now_ns) {
     uint64_t remaining = rlm_i_remaining(reading), amount = rlm_i_limit_now(limiter, index).amount;
     if (limiter->entry[index].kind == RLM_BUCKET) {
         rlm_i_merge_bucket(limiter, index, permit, remaining, back, now_ns);
@@ -3147,22 +3161,23 @@ static uint64_t rlm_i_sent_since(rlm_limiter *limiter, size_t index, const rlm_p
 static void rlm_i_hold_anew(rlm_limiter *limiter, size_t index, uint64_t now_ns) {
     rlm_bucket *bucket = &limiter->entry[index].as.bucket;
     const rlm_i_rate *rate = &bucket->rate[rlm_i_load_seq_cst(&bucket->word) & 1];
-    uint64_t until_ns = rlm_i_load_seq_cst(&limiter->entry[index].paused_ns), each = rlm_i_load_seq_cst(&rate->ticks_per_ns) + 1;
-    uint64_t rest_ns = until_ns > now_ns ? until_ns - now_ns : 0;
+    uint64_t until_ns = rlm_i_load_seq_cst(&limiter->entry[index].paused_ns), rest_ns = until_ns > now_ns ? until_ns - now_ns : 0;
+    uint64_t each = rlm_i_load_seq_cst(&rate->ticks_per_ns) + 1;
     if (rest_ns == 0 || rlm_i_mul_high(rest_ns, each) != 0 || rest_ns * each >> 60 != 0) return;
-    rlm_i_bucket_ease(bucket, rest_ns * each + rlm_i_load_seq_cst(&rate->burst_ticks) + rlm_i_load_seq_cst(&rate->lag), now_ns);
+    rlm_i_bucket_ease(bucket, rest_ns * each + rlm_i_load_seq_cst(&rate->reach), now_ns);
 }
 
 /* Moves a limit to what a reading says of it. Returns whether it moved: then what remains was seen to. */
-static bool rlm_i_follow(rlm_limiter *limiter, size_t index, const rlm_permit *permit, const rlm_reading *reading, uint64_t back, uint64_t now_ns) {
+static bool rlm_i_follow(rlm_limiter *limiter, size_t index, const rlm_permit *permit, const rlm_reading *reading,
+                         uint64_t back, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
     rlm_limit was = rlm_i_limit_now(limiter, index), is = rlm_i_limit_heard(limiter, index, reading);
     bool first = heard->first.follow == RLM_LEARN && rlm_i_load_seq_cst(&heard->known) != 1 && reading->limit != RLM_UNSAID;
-    bool more = first || (is.amount > was.amount && heard->first.follow != RLM_SHRINK), same_guard = rlm_i_near(is.guard_ns, was.guard_ns);
+    bool more = first || (is.amount > was.amount && heard->first.follow != RLM_SHRINK);
     uint64_t sent, seen, need;
     rlm_bucket *bucket = &limiter->entry[index].as.bucket;
     if (!first && is.amount == was.amount && is.burst == was.burst && is.period_ns == was.period_ns) return false;
-    if (same_guard) is.guard_ns = was.guard_ns;
+    if (rlm_i_near(is.guard_ns, was.guard_ns)) is.guard_ns = was.guard_ns;
     if (is.kind != RLM_BUCKET) {
         if (rlm_i_set(limiter, index, &is, now_ns) == RLM_OK) rlm_i_store_seq_cst(&heard->known, 1);
         return false;
@@ -3195,7 +3210,8 @@ static bool rlm_i_is_tightest(rlm_limiter *limiter, size_t index, const rlm_feed
 }
 
 /* Takes in one reading. */
-static void rlm_i_hear(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, const rlm_reading *reading, uint64_t now_ns) {
+static void rlm_i_hear(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, const rlm_reading *reading,
+                       uint64_t now_ns) {
     size_t index = rlm_i_limit_read(limiter, reading);
     uint64_t since_ns = permit != NULL ? permit->since_ns : now_ns, back = 0;
     rlm_i_amounts amounts;
@@ -3219,12 +3235,14 @@ static void rlm_i_follow_delay(rlm_limiter *limiter, uint64_t now_ns) {
     for (i = 0; i < limiter->count; i++) {
         rlm_limit given = rlm_i_given(limiter, i), limit;
         uint64_t was_ns;
-        if (given.kind != RLM_BUCKET || given.follow == RLM_FIXED || given.follow == RLM_RAMP || rlm_i_is_unknown(limiter, i)) continue;
+        if (given.kind != RLM_BUCKET || given.follow == RLM_FIXED || given.follow == RLM_RAMP) continue;
+        if (rlm_i_is_unknown(limiter, i)) continue;
         limit = rlm_i_limit_now(limiter, i);
         was_ns = limit.guard_ns;
         limit.guard_ns = rlm_i_guard_heard(limiter, &given, limit.period_ns);
         if (limit.guard_ns > was_ns + was_ns / 4 + limit.period_ns / 1024 || limit.guard_ns < was_ns / 2)
-            rlm_i_add(&limiter->entry[i].corrected, rlm_i_bucket_guard(&limiter->entry[i].as.bucket, limit.guard_ns, now_ns) << 2);
+            rlm_i_add(&limiter->entry[i].corrected,
+                      rlm_i_bucket_guard(&limiter->entry[i].as.bucket, limit.guard_ns, now_ns) << 2);
     }
 }
 
@@ -3241,7 +3259,7 @@ static bool rlm_i_is_named(const rlm_limiter *limiter, size_t index, uint32_t na
     if (named == 0) return true;
     for (i = 0; i < limiter->count; i++)
         all |= limiter->entry[i].kind == RLM_CONCURRENCY ? RLM_NAMED_CONCURRENCY : UINT32_C(1) << limiter->entry[i].meter;
-    if ((named & RLM_I_TOKEN_METERS & ~all) != 0) named |= RLM_I_TOKEN_METERS; /* counted apart there, together here, or the other way */
+    if ((named & RLM_I_TOKEN_METERS & ~all) != 0) named |= RLM_I_TOKEN_METERS; /* apart there, together here, or so */
     return (named & all) == 0 || (named & mine) != 0;
 }
 
@@ -3302,7 +3320,8 @@ static void rlm_i_guess(rlm_limiter *limiter, size_t index, const rlm_permit *pe
     uint64_t amount, cost, known = rlm_i_load_seq_cst(&heard->known);
     bool nothing = rlm_i_is_unknown(limiter, index);
     rlm_i_amounts amounts;
-    if (heard->first.follow == RLM_FIXED || known == 1 || permit == NULL || permit->since_ns < heard->since_ns) return;
+    if (heard->first.follow == RLM_FIXED || known == 1) return;
+    if (permit == NULL || permit->since_ns < heard->since_ns) return;
     rlm_i_amounts_of(&amounts, &permit->cost);
     amount = nothing ? rlm_i_taken(limiter, index, now_ns) : rlm_i_limit_now(limiter, index).amount;
     cost = amounts.of[heard->first.meter];
@@ -3323,6 +3342,7 @@ static void rlm_i_guess(rlm_limiter *limiter, size_t index, const rlm_permit *pe
 static void rlm_i_guess_higher(rlm_limiter *limiter, size_t index, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
     rlm_usage usage;
+    rlm_limit given;
     uint64_t amount;
     if (limiter->entry[index].kind != RLM_BUCKET) return;
     if (rlm_i_is_unknown(limiter, index)) (void)rlm_i_taken(limiter, index, now_ns);
@@ -3330,7 +3350,8 @@ static void rlm_i_guess_higher(rlm_limiter *limiter, size_t index, uint64_t now_
     if (rlm_status(limiter, index, &usage, now_ns) != RLM_OK || 2 * usage.used < usage.limit) return;
     amount = rlm_i_limit_now(limiter, index).amount;
     amount += amount / 64 + 1;
-    if (heard->first.follow == RLM_SHRINK && amount > rlm_i_load_seq_cst(&heard->amount)) amount = rlm_i_load_seq_cst(&heard->amount);
+    given = rlm_i_given(limiter, index);
+    if (given.follow == RLM_SHRINK && amount > given.amount) amount = given.amount;
     rlm_i_set_amount(limiter, index, amount, now_ns);
 }
 
@@ -3348,7 +3369,7 @@ static void rlm_i_lower_cap(rlm_limiter *limiter, size_t index, uint64_t now_ns)
 static void rlm_i_raise_cap(rlm_limiter *limiter, size_t index, uint64_t now_ns) {
     rlm_limit limit = rlm_i_limit_now(limiter, index);
     uint64_t out = rlm_i_load_seq_cst(&limiter->entry[index].as.concurrency.word) & UINT32_MAX;
-    if (limit.follow == RLM_ADAPT || out < limit.amount || limit.amount >= rlm_i_load_seq_cst(&limiter->heard[index].amount)) return;
+    if (limit.follow == RLM_ADAPT || out < limit.amount || limit.amount >= rlm_i_given(limiter, index).amount) return;
     if (now_ns < limiter->heard[index].round_ns + RLM_MINUTE_NS) return;
     limit.amount++;
     (void)rlm_i_set(limiter, index, &limit, now_ns);
@@ -3381,7 +3402,8 @@ static size_t rlm_i_emptiest(rlm_limiter *limiter, const rlm_feedback *feedback)
         size_t index = rlm_i_limit_read(limiter, reading);
         uint64_t part;
         if (reading->limit == 0 || reading->limit == RLM_UNSAID || reading->remaining > reading->limit) continue;
-        if (index == limiter->count || limiter->entry[index].kind != RLM_BUCKET || !rlm_i_is_named(limiter, index, feedback->named)) continue;
+        if (index == limiter->count || limiter->entry[index].kind != RLM_BUCKET) continue;
+        if (!rlm_i_is_named(limiter, index, feedback->named)) continue;
         part = rlm_i_scale_up(reading->remaining, 1000, reading->limit);
         if (part >= least) continue;
         least = part;
@@ -3394,9 +3416,10 @@ static size_t rlm_i_emptiest(rlm_limiter *limiter, const rlm_feedback *feedback)
 static uint64_t rlm_i_shortest(rlm_limiter *limiter, uint32_t named) {
     uint64_t shortest_ns = UINT64_MAX;
     size_t i;
-    for (i = 0; i < limiter->count; i++)
-        if (limiter->entry[i].kind == RLM_BUCKET && rlm_i_is_named(limiter, i, named) && rlm_i_limit_now(limiter, i).period_ns < shortest_ns)
-            shortest_ns = rlm_i_limit_now(limiter, i).period_ns;
+    for (i = 0; i < limiter->count; i++) {
+        uint64_t period_ns = rlm_i_limit_now(limiter, i).period_ns;
+        if (limiter->entry[i].kind == RLM_BUCKET && rlm_i_is_named(limiter, i, named) && period_ns < shortest_ns) shortest_ns = period_ns;
+    }
     return shortest_ns;
 }
 
@@ -3448,15 +3471,16 @@ static void rlm_i_overloaded(rlm_limiter *limiter, size_t index, const rlm_permi
 
 static void rlm_i_adapt(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
-    uint64_t cap = rlm_i_load_seq_cst(&limiter->entry[index].as.concurrency.word) >> 32, wanted = cap < 16 ? 16 : cap < 64 ? cap : 64;
-    uint64_t round = heard->round, best = heard->best_ns, mean;
+    uint64_t cap = rlm_i_load_seq_cst(&limiter->entry[index].as.concurrency.word) >> 32;
+    uint64_t wanted = cap < 16 ? 16 : cap < 64 ? cap : 64, round = heard->round, best = heard->best_ns, mean;
     if (heard->first.follow != RLM_ADAPT || permit == NULL || now_ns <= permit->since_ns) return;
     if (permit->since_ns < heard->round_ns) return;
     round += (UINT64_C(1) << 48) + ((now_ns - permit->since_ns) / 1000 & ((UINT64_C(1) << 40) - 1));
     heard->round = round;
     if (round >> 48 < wanted) return;
     mean = (round & ((UINT64_C(1) << 48) - 1)) / (round >> 48) + 1;
-    if (best == 0 || mean < best || (mean > 2 * best + best / 2 && cap <= heard->first.least)) best = mean; /* requests became longer */
+    if (best == 0 || mean < best) best = mean;
+    if (mean > 2 * best + best / 2 && cap <= heard->first.least) best = mean; /* requests have become longer */
     if (mean <= best + best / 2) {
         if (2 * permit->used[index] >= cap) cap += rlm_i_load_seq_cst(&heard->known) == 0 ? cap : cap / 8 + 1;
         best += best / 50; /* they do, little by little */
@@ -3528,7 +3552,7 @@ static void rlm_i_climb(rlm_limiter *limiter, size_t index, uint64_t now_ns) {
 
 /* The pace of the last five minutes, for a ramp to go back to. */
 static void rlm_i_note_pace(rlm_limiter *limiter, uint64_t now_ns) {
-    uint64_t then_ns = limiter->former_ns, span = 300, elapsed, former = limiter->former;
+    uint64_t then_ns = limiter->former_ns, former = limiter->former, span = 300, elapsed;
     if (now_ns < limiter->began_ns + RLM_MINUTE_NS || now_ns < then_ns || now_ns - then_ns < 10 * RLM_SECOND_NS) return;
     elapsed = (now_ns - then_ns) / RLM_SECOND_NS;
     if (elapsed > span || then_ns == 0) elapsed = span;
@@ -3641,7 +3665,8 @@ static uint64_t rlm_i_output_heard(const rlm_route *route) {
 
 RLM_I_DEF rlm_cost rlm_route_estimate(const rlm_route *route, const rlm_cost *estimate) {
     rlm_cost cost = *estimate;
-    uint64_t input = rlm_i_load_seq_cst(&route->input), output = rlm_i_output_heard(route), ratio = (input >> 40) + (input >> 16 & 0xffffff);
+    uint64_t input = rlm_i_load_seq_cst(&route->input), output = rlm_i_output_heard(route);
+    uint64_t ratio = (input >> 40) + (input >> 16 & 0xffffff);
     if ((input & 0xffff) >= 8 && cost.input_tokens <= RLM_AMOUNT_MAX) {
         cost.input_tokens = rlm_i_scale_up(cost.input_tokens, ratio, RLM_I_ONE);
         if (cost.input_tokens > RLM_AMOUNT_MAX) cost.input_tokens = RLM_AMOUNT_MAX;
@@ -3654,7 +3679,8 @@ static void rlm_i_learn_input(rlm_route *route, uint64_t estimated, uint64_t act
     uint64_t seen = rlm_i_load_seq_cst(&route->input), next, seen_ratio = rlm_i_scale_up(actual, RLM_I_ONE, estimated);
     if (seen_ratio > 0xffffff) seen_ratio = 0xffffff; /* 256 times as much */
     do {
-        uint64_t ratio = seen >> 40, spread = seen >> 16 & 0xffffff, count = seen & 0xffff, over = count < 31 ? count + 1 : 32;
+        uint64_t ratio = seen >> 40, spread = seen >> 16 & 0xffffff, count = seen & 0xffff;
+        uint64_t over = count < 31 ? count + 1 : 32;
         uint64_t apart = seen_ratio > ratio ? seen_ratio - ratio : ratio - seen_ratio;
         if (count == 0) apart = seen_ratio / 8;
         ratio = (ratio * (over - 1) + seen_ratio + over / 2) / over;
@@ -3678,7 +3704,8 @@ static void rlm_i_learn_output(rlm_route *route, uint64_t actual) {
 RLM_I_DEF int rlm_route_learn(rlm_route *route, const rlm_cost *estimate, const rlm_cost *actual) {
     if (route == NULL || estimate == NULL || actual == NULL) return RLM_E_NULL;
     if (!rlm_i_cost_is_sane(estimate) || !rlm_i_cost_is_sane(actual)) return RLM_E_COST;
-    if (estimate->input_tokens != 0 && actual->input_tokens != 0) rlm_i_learn_input(route, estimate->input_tokens, actual->input_tokens);
+    if (estimate->input_tokens != 0 && actual->input_tokens != 0)
+        rlm_i_learn_input(route, estimate->input_tokens, actual->input_tokens);
     if (actual->output_tokens != 0) rlm_i_learn_output(route, actual->output_tokens);
     return RLM_OK;
 }
