@@ -248,7 +248,7 @@ typedef struct rlm_limit {
     uint32_t meter;         /* RLM_REQUESTS ... */
     uint64_t amount;        /* how much ... */
     uint64_t period_ns;     /* ... in how long, up to 2^55 (417 days); calendar also RLM_MONTH */
-    uint64_t burst;         /* bucket: what may go at once after a pause */
+    uint64_t burst;         /* bucket: what may go at once after a pause. RLM_ADAPT: where it begins */
     uint64_t guard_ns;      /* the largest delay of a request on its way to the server, up to the
                                period. The limiter assumes the worst order of arrival within it:
                                a bucket that is busy keeps rate x guard in hand, a window is longer
@@ -359,11 +359,14 @@ RLM_I_INLINE rlm_limit rlm_learned(uint32_t meter, uint64_t period_ns) {
 }
 
 /* rlm_adaptive is a cap on permits out at once that rlm_observe moves between least and most (1 to 2^31):
-   it grows while answers take no longer for it, and shrinks when the server is overloaded. */
+   it grows while answers take no longer for it, and shrinks when the server is overloaded. A number
+   that the server refused it passes by one in ten minutes. It begins at limit.burst: 8, which takes as
+   unhurried how fast answers come to eight at a time; fewer if you do not know even that. */
 RLM_I_INLINE rlm_limit rlm_adaptive(uint32_t least, uint32_t most) {
     rlm_limit limit = rlm_concurrent(most);
     limit.follow = RLM_ADAPT;
     limit.least = least;
+    limit.burst = 8;
     return limit;
 }
 
@@ -882,6 +885,7 @@ typedef struct rlm_i_heard {
     uint64_t trails, trail_ns[RLM_I_TRAIL], trail[RLM_I_TRAIL]; /* where TAT was of late */
     uint64_t round_ns, round; /* RLM_ADAPT: the round begun, what it saw. RLM_LEARN: likewise. A cap lowered: when */
     uint64_t best_ns;      /* RLM_ADAPT: the shortest mean delay */
+    uint64_t ceiling, ceiling_ns; /* RLM_ADAPT: one less than the server refused, 0: nothing; since when */
 } rlm_i_heard;
 
 typedef struct rlm_i_entry {
@@ -2435,7 +2439,8 @@ static rlm_limit rlm_i_begin(const rlm_limit *given) {
         limit = rlm_per(given->meter, RLM_I_PACE_MAX, RLM_MINUTE_NS);
         limit.follow = RLM_RAMP;
     }
-    if (given->follow == RLM_ADAPT) limit.amount = given->least;
+    if (given->follow == RLM_ADAPT && limit.amount > given->burst) limit.amount = given->burst;
+    if (given->follow == RLM_ADAPT && limit.amount < given->least) limit.amount = given->least;
     return limit;
 }
 
@@ -3453,6 +3458,11 @@ static void rlm_i_refused(rlm_limiter *limiter, const rlm_permit *permit, const 
 static void rlm_i_set_cap(rlm_limiter *limiter, size_t index, uint64_t cap, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
     rlm_limit limit = rlm_i_given(limiter, index);
+    if (heard->ceiling != 0 && cap > heard->ceiling && now_ns > heard->ceiling_ns + 10 * RLM_MINUTE_NS) {
+        heard->ceiling++;
+        heard->ceiling_ns = now_ns;
+    }
+    if (heard->ceiling != 0 && cap > heard->ceiling) cap = heard->ceiling;
     if (cap < limit.least) cap = limit.least;
     if (cap < limit.amount) limit.amount = cap;
     (void)rlm_concurrency_reconfigure(&limiter->entry[index].as.concurrency, &limit);
@@ -3460,13 +3470,19 @@ static void rlm_i_set_cap(rlm_limiter *limiter, size_t index, uint64_t cap, uint
     heard->round_ns = now_ns;
 }
 
-static void rlm_i_overloaded(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t now_ns) {
+static void rlm_i_overloaded(rlm_limiter *limiter, size_t index, const rlm_permit *permit, bool refused, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
-    uint64_t cap = rlm_i_limit_now(limiter, index).amount, since_ns = permit != NULL ? permit->since_ns : now_ns;
-    if (heard->first.follow != RLM_ADAPT || since_ns < heard->since_ns) return;
+    uint64_t cap = rlm_i_limit_now(limiter, index).amount, out = permit != NULL ? permit->used[index] : cap;
+    if (heard->first.follow != RLM_ADAPT) return;
+    if (refused && out > 1 && (heard->ceiling == 0 || out <= heard->ceiling)) { /* with this one it was too many */
+        heard->ceiling = out - 1;
+        heard->ceiling_ns = now_ns;
+    }
+    if (permit != NULL && permit->since_ns < heard->since_ns && cap <= heard->ceiling) return;
+    if (permit == NULL || permit->since_ns >= heard->since_ns) cap -= (3 * cap + 9) / 10;
     heard->since_ns = now_ns;
     rlm_i_store_seq_cst(&heard->known, 1);
-    rlm_i_set_cap(limiter, index, cap - (3 * cap + 9) / 10, now_ns);
+    rlm_i_set_cap(limiter, index, cap, now_ns);
 }
 
 static void rlm_i_adapt(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t now_ns) {
@@ -3595,8 +3611,8 @@ static void rlm_i_answered(rlm_limiter *limiter, const rlm_permit *permit, uint6
 /* What only one thread at a time does. */
 static void rlm_i_learn(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, uint64_t now_ns) {
     uint32_t outcome = feedback->outcome;
-    bool overload = outcome == RLM_OVERLOADED || outcome == RLM_SLOW_DOWN ||
-                    (outcome == RLM_REFUSED && (feedback->named & RLM_NAMED_CONCURRENCY) != 0);
+    bool refused = outcome == RLM_REFUSED && (feedback->named & RLM_NAMED_CONCURRENCY) != 0;
+    bool overload = refused || outcome == RLM_OVERLOADED || outcome == RLM_SLOW_DOWN;
     size_t i;
     rlm_i_note_pace(limiter, now_ns);
     if (outcome == RLM_ANSWERED) rlm_i_note_delay(limiter, permit, now_ns);
@@ -3605,7 +3621,7 @@ static void rlm_i_learn(rlm_limiter *limiter, const rlm_permit *permit, const rl
     if (outcome == RLM_ANSWERED) rlm_i_answered(limiter, permit, now_ns);
     if (outcome == RLM_REFUSED) rlm_i_refused(limiter, permit, feedback, now_ns);
     for (i = 0; i < limiter->count; i++) {
-        if (overload) rlm_i_overloaded(limiter, i, permit, now_ns);
+        if (overload) rlm_i_overloaded(limiter, i, permit, refused, now_ns);
         if (outcome == RLM_SLOW_DOWN) rlm_i_slow_down(limiter, i, permit, now_ns);
         rlm_i_climb(limiter, i, now_ns);
         rlm_i_guess_higher(limiter, i, now_ns);

@@ -428,6 +428,7 @@ static void judge_status(struct verdict *verdict, const struct transfer *transfe
     bool stop = http->reason == RLM_HTTP_AUTH || http->reason == RLM_HTTP_SPENT;
     verdict->what = http->verdict != RLM_HTTP_NEVER ? RETRY : stop ? STOP : FAILED;
     verdict->error_class = http->error_class;
+    if (http->feedback.named == RLM_NAMED_CONCURRENCY) verdict->error_class = RLM_CLASS_SERVER; /* soon there is a place */
     verdict->message = message != NULL ? message : json_is_string(error) ? json_string_value(error) : "no message";
     snprintf(verdict->code, sizeof verdict->code, "http_%ld", verdict->status);
 }

@@ -10,7 +10,7 @@
 #include "batch_files.h"
 
 #define CONCURRENCY_MAX 4096
-#define LEAST_IN_FLIGHT 8  /* if --concurrency is not given */
+#define LEAST_IN_FLIGHT 1  /* if --concurrency is not given */
 #define MOST_IN_FLIGHT 64
 
 enum policy { POLICY_BUCKET, POLICY_WINDOW, POLICY_FIXED, POLICY_UNKNOWN, POLICY_USUAL };
@@ -43,7 +43,7 @@ static const char usage[] =
     "                        openrouter, litellm, anthropic, generic\n"
     "  --rpm N               requests a minute\n"
     "  --tpm N               tokens a minute, input and output together\n"
-    "  --concurrency N       requests in flight (default: found by trying, 8 to 64)\n"
+    "  --concurrency N       requests in flight (default: found by trying, 1 to 64)\n"
     "  --follow HOW          where the server says otherwise than --rpm and --tpm: shrink below them,\n"
     "                        fixed as given, or follow (default shrink)\n"
     "  --period SECONDS      the server counts in periods of this length (default 60)\n"

@@ -1537,6 +1537,7 @@ static uint64_t adapt_to(uint64_t workers, uint64_t least, uint64_t most, uint64
     rlm_limit limit = rlm_adaptive((uint32_t)least, (uint32_t)most);
     rlm_cost cost = cost_of(1, 0, 0);
     uint64_t random = seed, now_ns = START, i, k, got;
+    limit.burst = least;
     make(&limit, 1);
     CHECK_EQ(cap(), least);
     for (i = 0; i < 2048; i++) {
@@ -1687,7 +1688,7 @@ static void overload_shrinks_a_cap_once_a_round_trip(void) {
 }
 
 static void a_cap_does_not_grow_when_idle(void) {
-    rlm_limit limit = rlm_adaptive(4, 100);
+    rlm_limit limit = rlm_adaptive(8, 100);
     uint64_t now_ns = START;
     int i;
     make(&limit, 1);
@@ -1697,7 +1698,28 @@ static void a_cap_does_not_grow_when_idle(void) {
         answer(&permit, now_ns);
         settle(&permit, now_ns);
     }
-    CHECK_EQ(cap(), 4);
+    CHECK_EQ(cap(), 8);
+}
+
+/* A server that takes five at a time and refuses the sixth: it is found out once, and tried again after ten minutes. */
+static void a_cap_stays_below_what_was_refused(void) {
+    rlm_limit limit = rlm_adaptive(1, 64);
+    rlm_cost cost = cost_of(1, 0, 0);
+    rlm_permit permit[64];
+    uint64_t now_ns = START, end_ns = START + 9 * MINUTE;
+    int i, out, refused = 0, rounds = 0;
+    make(&limit, 1);
+    for (; now_ns < end_ns; now_ns += SECOND, rounds++) {
+        for (out = 0; out < 64 && rlm_acquire(&limiter, &cost, now_ns, &permit[out]) == 0;) out++;
+        CHECK(out > 0);
+        for (i = 0; i < out; i++) {
+            if (i < 5) answer(&permit[i], now_ns + SECOND / 2);
+            else refuse(&permit[i], RLM_NAMED_CONCURRENCY, RLM_UNSAID, now_ns + SECOND / 2);
+            refused += i >= 5;
+            CHECK_EQ(rlm_cancel(&limiter, &permit[i], now_ns + SECOND / 2), RLM_OK);
+        }
+    }
+    CHECK_SO(refused <= 3 && cap() == 5, "%d refused in %d rounds, cap %" PRIu64, refused, rounds, cap());
 }
 
 static void a_fixed_cap_gives_way_to_a_refusal_that_names_it(void) {
@@ -2000,6 +2022,7 @@ static const check_case cases[] = {
     CASE(a_cap_grows_under_batches),
     CASE(overload_shrinks_a_cap_once_a_round_trip),
     CASE(a_cap_does_not_grow_when_idle),
+    CASE(a_cap_stays_below_what_was_refused),
     CASE(a_fixed_cap_gives_way_to_a_refusal_that_names_it),
     CASE(a_lowered_cap_comes_back),
     CASE(a_guard_follows_the_delays),
