@@ -1902,6 +1902,7 @@ typedef struct rlm_i_view {
     uint64_t oldest, end;
     uint64_t held;
     bool late;                   /* a record lies after now */
+    bool unknown;                /* the records are being written anew: held is all there can be */
 } rlm_i_view;
 
 static uint64_t rlm_i_mask(uint64_t bits) { return (UINT64_C(1) << bits) - 1; }
@@ -1982,11 +1983,14 @@ static void rlm_i_look(rlm_window *window, uint64_t now_ns, rlm_i_view *view) {
                       rlm_i_load_seq_cst(&rlm_i_cell_at(window, view->end - 1)->time) > view->at_ns);
     }
     view->held = 0;
+    view->unknown = false;
     for (; view->oldest < view->end; view->oldest++) {
         uint64_t cell = rlm_i_load_seq_cst(&rlm_i_cell_at(window, view->oldest)->total), mask = rlm_i_mask(window->bits);
-        view->held = cell >> window->bits == view->oldest ? (view->total - cell) & mask : mask >> 1;
+        view->unknown = cell >> window->bits != view->oldest;
+        view->held = view->unknown ? mask >> 1 : (view->total - cell) & mask;
         if (window->width_ns == 0 || cell >> window->bits <= view->oldest) break;
         view->held = 0; /* who wrote a later record over this one has read a time when it had left */
+        view->unknown = false;
     }
     back = rlm_i_given_back(window, view);
     view->held -= back < view->held ? back : view->held;
@@ -2057,6 +2061,7 @@ RLM_I_DEF uint64_t rlm_i_window_plan(rlm_window *window, uint64_t n, bool force,
         if (rlm_i_window_behind(window, &view)) continue;
         step->word = &window->word;
         step->seen = step->next = view.seen;
+        if (view.unknown && force) view.held = amount; /* a debt is taken all the same */
         if (view.held + n <= (force ? mask >> 1 : amount)) {
             bool join = window->width_ns == 0 && view.index - view.oldest >= window->cells; /* no cell left */
             uint64_t index = window->width_ns != 0 || join ? view.current : view.index + 1;
