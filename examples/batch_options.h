@@ -38,7 +38,7 @@ static const char usage[] =
     "  --key-env NAME        environment variable with the key (default OPENAI_API_KEY)\n"
     "  --model NAME          for requests that name none\n"
     "  --max-tokens N        sent with a prompt, reserved for a body that names none (default 256)\n"
-    "limits (none needs to be given: they are learned from the answers)\n"
+    "limits (give all or none: then they are learned from the answers)\n"
     "  --provider NAME       whose rules hold: openai (default), azure, bedrock, gemini, groq, cerebras,\n"
     "                        openrouter, litellm, anthropic, generic\n"
     "  --rpm N               requests a minute\n"
