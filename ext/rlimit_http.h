@@ -1718,6 +1718,7 @@ static void rlm_i_read_told(const rlm_i_body *body, rlm_i_told *told) {
     if (told->wait_ns == 0) told->wait_ns = rlm_i_wait_told(body, "retry after ");
     if (told->wait_ns != 0 || told->limit == RLM_UNSAID || told->limit == 0) return;
     if (told->used == RLM_UNSAID || told->requested == RLM_UNSAID) return;
+    if ((told->named & RLM_NAMED_CONCURRENCY) != 0) return; /* a place comes with an answer, not with time */
     if (told->used + told->requested > told->limit)
         told->wait_ns = rlm_i_scale(told->used + told->requested - told->limit, told->period_ns, told->limit, true);
 }

@@ -942,6 +942,8 @@ def corner_cases():
     yield bad("too many requests", "names nothing", refused(), body={"error": {"message": "Too many requests"}})
     yield bad("too many concurrent requests", "names concurrency", refused(0, ["concurrency"]),
               body={"error": {"message": "Too many concurrent requests per user"}})
+    yield bad("concurrent requests with figures", "they are not of a rate: no wait follows from them", refused(0, ["concurrency"], 1),
+              body={"error": {"message": "Rate limit reached for concurrent requests: Limit 3, Used 3, Requested 1."}})
     yield bad("an hourly limit", "(5 + 2 - 5) / 5 of an hour", refused(24 * MINUTE, ["requests"], 2),
               body={"error": {"message": "5 requests per hour. Limit: 5, used: 5, requested: 2"}})
     yield bad("request tokens", "has exceeded", refused(0, ["tokens"]),

@@ -921,7 +921,8 @@ class Judge:
             self.wait_uncut(until_midnight(self.headers.now(), self.profile["zone"]) if self.headers.knows_time() else DAY)
         else:
             wait_ns = self.headers.wait() or self.body_wait() or text_wait(message)
-            if wait_ns == 0 and None not in (limit, used, requested) and limit and used + requested > limit:
+            at_a_rate = "concurrency" not in self.named and None not in (limit, used, requested)
+            if wait_ns == 0 and at_a_rate and limit and used + requested > limit:
                 wait_ns = ceil(Fraction((used + requested - limit) * text_period(message), limit))
             reason = "quota_day" if text_period(message) == DAY else "rate_limit"
             self.retry(reason, self.outcome, wait_ns or self.empty_wait())
