@@ -350,10 +350,10 @@ RLM_I_INLINE rlm_limit rlm_calendar_month(uint32_t meter, uint64_t amount, int32
 
 /* rlm_learned is a bucket of which nothing is known but how long its period usually is: rlm_observe
    learns it from what the server says. Any other limit is learned likewise if its follow is set to
-   RLM_LEARN; its amount then is only what it may count to (a sliding window and a calendar quota keep
+   RLM_LEARN; its amount then is only what it may count to, here 2^30 a minute (a sliding window and a calendar quota keep
    their period). Until the first answer was observed one permit is out at a time. */
 RLM_I_INLINE rlm_limit rlm_learned(uint32_t meter, uint64_t period_ns) {
-    rlm_limit limit = rlm_per(meter, UINT64_C(1) << 30, period_ns);
+    rlm_limit limit = rlm_per(meter, period_ns < RLM_MINUTE_NS ? period_ns / 56 + 1 : UINT64_C(1) << 30, period_ns);
     limit.follow = RLM_LEARN;
     return limit;
 }
@@ -880,6 +880,7 @@ typedef struct rlm_i_heard {
     uint64_t pace;         /* RLM_RAMP: the pace that was too fast */
     uint64_t since_ns;     /* when the request was sent whose answer moved the limit last */
     uint64_t period_least_ns, period_most_ns;
+    uint64_t period_doubt; /* how many more answers must agree before these are believed */
     uint64_t others, others_ns; /* what answers of late showed others to have used; when */
     uint64_t surprise;     /* about the most that others was */
     uint64_t trails, trail_ns[RLM_I_TRAIL], trail[RLM_I_TRAIL]; /* where TAT was of late */
@@ -1144,13 +1145,17 @@ RLM_I_INLINE rlm_reading rlm_reading_none(uint32_t meter) {
      times what others were seen to take within such a delay, up to 1/8 of the burst.
    - A server that never tells its limits, but refuses: a bucket exceeded loses an eighth, and gains 1/64 a minute.
    - rlm_adaptive and rlm_ramp limits move. Limits to be learned are opened.
+   Readings that fit no limit here (another meter, another period, a limit of 0) are ignored. A refusal that names only what
+   is not counted here pauses all, ever longer: give every limit that the server has, if only as rlm_learned.
+   What to settle: an answer with its usage; a refusal with what the server charges for it, mostly a request and no
+   tokens; a request that was never sent: rlm_cancel; one without an answer: its estimate.
    Lock-free; of two threads that observe at once, one only pauses, and leaves the rest to the next
    answer. Those who wait in a queue should ask again afterwards (rlm_wait_wake). Returns RLM_OK, or without any effect RLM_E_NULL,
    RLM_E_PERMIT (not out), RLM_E_FEEDBACK. */
 RLM_I_DECL int rlm_observe(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, uint64_t now_ns);
 
-/* rlm_in_force tells the limit at index as it is now: what was configured, followed or learned. Returns
-   RLM_OK, RLM_E_NULL, RLM_E_INDEX, or RLM_E_UNKNOWN for a limit of which nothing was learned, or a
+/* rlm_in_force tells the limit at index as it is now: what was configured, followed or learned. The period is the usual one
+   unless the server's figures told another (those of Anthropic bound it from below only). Returns RLM_OK, RLM_E_NULL, RLM_E_INDEX, or RLM_E_UNKNOWN for a limit of which nothing was learned, or a
    ramp at rest: *limit is then as configured. Lock-free. */
 RLM_I_DECL int rlm_in_force(rlm_limiter *limiter, size_t index, rlm_limit *limit);
 
@@ -1390,8 +1395,8 @@ RLM_I_DEF const char *rlm_strerror(int status) {
     case RLM_E_LIMITS: return "count: a limiter has 1 to RLM_LIMITS_MAX limits";
     case RLM_E_KIND: return "kind: must be RLM_BUCKET, RLM_WINDOW, RLM_CONCURRENCY or RLM_CALENDAR, and fit the function";
     case RLM_E_METER: return "meter: unknown, or not the one this limit began with";
-    case RLM_E_AMOUNT: return "amount: must be 1 to 2^40 (concurrency: 2^31; a retry budget's share_permille 0 to 1000, per_second 1 to 10^6)";
-    case RLM_E_PERIOD: return "period_ns: must be 1 to 2^55 (calendar: or RLM_MONTH), and stay what it was in a window or calendar";
+    case RLM_E_AMOUNT: return "amount: must be 1 to 2^40 (concurrency: 2^31; a retry budget's share_permille 0 to 1000, per_second 1 to 10^6; a route's quantile_permille 1 to 999)";
+    case RLM_E_PERIOD: return "period_ns: must be 1 to 2^55 (calendar: or RLM_MONTH), and stay what it was in a window or calendar; wait_ns of a pause: to 2^55";
     case RLM_E_RATE: return "amount, period_ns: the rate must not exceed 10^10 a second";
     case RLM_E_BURST: return "burst: must be 1 to 2^40 (retry budget: 10^6)";
     case RLM_E_SPAN: return "burst or amount: too large to be counted at this rate and period";
@@ -1412,7 +1417,7 @@ RLM_I_DEF const char *rlm_strerror(int status) {
     case RLM_E_NEVER: return "cost: larger than a limit, it can never be admitted";
     case RLM_E_TIMEOUT: return "timeout: not admitted before the deadline";
     case RLM_E_CANCELLED: return "cancelled: another thread ended the wait";
-    case RLM_E_FOLLOW: return "follow: unknown, or not for this kind (RLM_RAMP: requests; RLM_ADAPT: concurrency); least: must be 1 to amount";
+    case RLM_E_FOLLOW: return "follow: must be RLM_SHRINK to RLM_ADAPT, and fit the kind (concurrency: _SHRINK, _FIXED, _FOLLOW, _ADAPT; RLM_RAMP: a bucket of requests); least: must be 1 to amount";
     case RLM_E_FEEDBACK: return "feedback: outcome must be RLM_ANSWERED to RLM_FAILED, count at most RLM_READINGS_MAX";
     case RLM_E_UNKNOWN: return "limit: nothing was learned of it yet";
     default: return "unknown status";
@@ -2863,27 +2868,6 @@ RLM_I_DEF uint64_t rlm_i_probe(rlm_limiter *limiter, const rlm_cost *cost, uint6
     return wait_ns;
 }
 
-/* How many more may be out. Any number once a limit is known, or if all were configured; else one more
-   for each good answer, which doubles them with each round. */
-static void rlm_i_probe_answered(rlm_limiter *limiter, uint32_t outcome) {
-    uint64_t seen = rlm_i_load_seq_cst(&limiter->probe), next, most;
-    bool open = true;
-    size_t i;
-    if (seen == 0) return;
-    for (i = 0; i < limiter->count; i++) {
-        if (limiter->heard[i].first.follow != RLM_LEARN) continue;
-        open = rlm_i_load_seq_cst(&limiter->heard[i].known) != 0;
-        if (open) break;
-    }
-    if (outcome != RLM_ANSWERED && outcome != RLM_REFUSED) return;
-    do {
-        most = seen >> 32;
-        if (outcome == RLM_ANSWERED) most++;
-        else if (most > 1) most /= 2;
-        next = open || most > 1024 ? 0 : most << 32 | (seen & UINT32_MAX);
-    } while (seen != 0 && !rlm_i_cas_seq_cst(&limiter->probe, &seen, next));
-}
-
 /* -- feedback: which limit a reading is of -- */
 
 static bool rlm_i_near(uint64_t a, uint64_t b) {
@@ -2908,7 +2892,7 @@ static int rlm_i_fit(rlm_limiter *limiter, size_t index, const rlm_reading *read
     if (rlm_i_is_exact(reading)) return rlm_i_near(period, least) ? 5 : 0;
     if (given->kind == RLM_BUCKET && (least != 0 || most != RLM_UNSAID)) { /* the figures are those of a bucket */
         if (period + period / 10 >= least && period - period / 10 <= most) return 4;
-        return moves ? 1 : 0;
+        return limit.amount == reading->limit ? 2 : moves ? 1 : 0;
     }
     if (rlm_i_near(period, reading->period_ns)) return 3;
     if (limit.amount == reading->limit) return 2;
@@ -3105,25 +3089,48 @@ static void rlm_i_merge(rlm_limiter *limiter, size_t index, const rlm_permit *pe
 
 /* -- feedback: what the limit is -- */
 
-/* The period, as far as the figures of all answers tell. */
-static uint64_t rlm_i_period_heard(rlm_i_heard *heard, const rlm_reading *reading, uint64_t now_is_ns) {
-    static const uint64_t usual[] = {RLM_SECOND_NS, RLM_MINUTE_NS, RLM_HOUR_NS, RLM_DAY_NS};
-    uint64_t least = heard->period_least_ns, most = heard->period_most_ns;
-    bool unknown = heard->first.follow == RLM_LEARN && rlm_i_load_seq_cst(&heard->known) == 0;
-    uint64_t guess = unknown && reading->period_ns != 0 ? reading->period_ns : now_is_ns;
-    size_t i;
-    if (reading->period_least_ns > least) least = reading->period_least_ns;
-    if (reading->period_most_ns < most) most = reading->period_most_ns;
-    if (least > most) { /* it has changed */
-        least = reading->period_least_ns;
-        most = reading->period_most_ns;
+#define RLM_I_PERIOD_MAX (31 * RLM_DAY_NS) /* the longest that is inferred */
+
+/* What the period is at most. Where a reset was a time of day, it is too short by as long as the answer took: ten minutes at most. */
+static uint64_t rlm_i_period_most(const rlm_reading *reading) {
+    uint64_t spare = 1 + reading->rounding, late_ns = 10 * RLM_MINUTE_NS;
+    if (reading->period_most_ns != RLM_UNSAID || reading->period_least_ns == 0) return reading->period_most_ns;
+    if (reading->reset_ns >= RLM_I_PERIOD_MAX || reading->remaining >= reading->limit) return RLM_UNSAID;
+    if (reading->limit > RLM_AMOUNT_MAX || reading->limit - reading->remaining <= spare) return RLM_UNSAID;
+    return rlm_i_scale_up(reading->reset_ns + late_ns, reading->limit, reading->limit - reading->remaining - spare);
+}
+
+/* Takes in between what the figures of an answer put the period. Figures that contradict those before are not a
+   bucket's (a fixed window tells when it ends, not when all is back), or the period has changed: they are believed
+   again when 32 in a row agree that bound it on both sides. */
+static void rlm_i_bound_period(rlm_i_heard *heard, const rlm_reading *reading) {
+    uint64_t least = reading->period_least_ns, most = rlm_i_period_most(reading);
+    if (least > heard->period_most_ns || most < heard->period_least_ns) {
+        heard->period_least_ns = least;
+        heard->period_most_ns = most;
+        heard->period_doubt = rlm_i_is_exact(reading) ? 0 : 32;
+        return;
     }
-    heard->period_least_ns = least;
-    heard->period_most_ns = most;
+    if (least > heard->period_least_ns) heard->period_least_ns = least;
+    if (most < heard->period_most_ns) heard->period_most_ns = most;
+    heard->period_doubt -= least != 0 && reading->period_most_ns != RLM_UNSAID && heard->period_doubt != 0;
+}
+
+/* The period, as far as the figures of all answers tell; the usual one where they make no sense. */
+static uint64_t rlm_i_period_heard(rlm_i_heard *heard, const rlm_reading *reading, uint64_t now_is_ns) {
+    static const uint64_t common[] = {RLM_SECOND_NS, RLM_MINUTE_NS, RLM_HOUR_NS, RLM_DAY_NS};
+    uint64_t usual = reading->period_ns != 0 ? reading->period_ns : heard->first.period_ns, least, most;
+    bool unknown = heard->first.follow == RLM_LEARN && rlm_i_load_seq_cst(&heard->known) == 0;
+    uint64_t guess = unknown ? usual : now_is_ns;
+    size_t i;
+    rlm_i_bound_period(heard, reading);
+    least = heard->period_least_ns;
+    most = heard->period_most_ns;
     if (guess >= least && guess <= most) return guess;
-    for (i = 0; i < sizeof usual / sizeof *usual; i++)
-        if (usual[i] >= least && usual[i] <= most) return usual[i];
-    return most != RLM_UNSAID ? most : least; /* the longer, the slower */
+    if (heard->period_doubt != 0 || (least > RLM_I_PERIOD_MAX && !rlm_i_is_exact(reading))) return usual;
+    for (i = 0; i < sizeof common / sizeof *common; i++)
+        if (common[i] >= least && common[i] <= most) return common[i];
+    return most < RLM_I_PERIOD_MAX ? most : least; /* the longer, the slower */
 }
 
 /* The guard a bucket should have: as configured, or as long as answers take, up to a share of the period. */
@@ -3260,17 +3267,26 @@ static void rlm_i_follow_delay(rlm_limiter *limiter, uint64_t now_ns) {
 
 #define RLM_I_TOKEN_METERS (1u << RLM_INPUT_TOKENS | 1u << RLM_OUTPUT_TOKENS | 1u << RLM_TOKENS)
 
-/* Whether a refusal means this limit. */
-static bool rlm_i_is_named(const rlm_limiter *limiter, size_t index, uint32_t named) {
+/* What a limit counts, as refusals name it. */
+static uint32_t rlm_i_name(const rlm_limiter *limiter, size_t index) {
     const rlm_i_entry *entry = &limiter->entry[index];
-    uint32_t all = 0, mine = entry->kind == RLM_CONCURRENCY ? RLM_NAMED_CONCURRENCY : UINT32_C(1) << entry->meter;
+    if (limiter->heard[index].first.follow == RLM_RAMP) return 0;
+    return entry->kind == RLM_CONCURRENCY ? RLM_NAMED_CONCURRENCY : UINT32_C(1) << entry->meter;
+}
+
+/* What a refusal names, of what is counted here; 0: nothing of that. */
+static uint32_t rlm_i_named_here(const rlm_limiter *limiter, uint32_t named) {
+    uint32_t all = 0;
     size_t i;
-    if (limiter->heard[index].first.follow == RLM_RAMP) return false;
-    if (named == 0) return true;
-    for (i = 0; i < limiter->count; i++)
-        all |= limiter->entry[i].kind == RLM_CONCURRENCY ? RLM_NAMED_CONCURRENCY : UINT32_C(1) << limiter->entry[i].meter;
+    for (i = 0; i < limiter->count; i++) all |= rlm_i_name(limiter, i);
     if ((named & RLM_I_TOKEN_METERS & ~all) != 0) named |= RLM_I_TOKEN_METERS; /* apart there, together here, or so */
-    return (named & all) == 0 || (named & mine) != 0;
+    return named & all;
+}
+
+/* Whether a refusal means this limit; one that names nothing that is counted here may mean any. */
+static bool rlm_i_is_named(const rlm_limiter *limiter, size_t index, uint32_t named) {
+    uint32_t mine = rlm_i_name(limiter, index), here = rlm_i_named_here(limiter, named);
+    return mine != 0 && (here == 0 || (here & mine) != 0);
 }
 
 /* The server admits this request after wait_ns, and not before: so much the bucket holds, and no more. */
@@ -3313,6 +3329,7 @@ static uint64_t rlm_i_taken(rlm_limiter *limiter, size_t index, uint64_t now_ns)
     uint64_t period_ns = rlm_i_load_seq_cst(&heard->period_ns), before = heard->round, taken;
     rlm_usage usage;
     if (rlm_status(limiter, index, &usage, now_ns) != RLM_OK) return before;
+    if (limiter->entry[index].kind != RLM_BUCKET) return usage.used; /* what it counts is this */
     taken = rlm_i_scale_up(usage.used, period_ns, period_ns + elapsed_ns);
     if (elapsed_ns > 2 * period_ns) {
         heard->round = taken;
@@ -3322,9 +3339,9 @@ static uint64_t rlm_i_taken(rlm_limiter *limiter, size_t index, uint64_t now_ns)
     return taken > before ? taken : before;
 }
 
-/* A bucket that was exceeded, of a server that never tells its limits: an eighth less, once for all requests
+/* A limit that was exceeded, of a server that never tells its limits: an eighth less, once for all requests
    sent before that. Where nothing at all is known, what the server took before. Not if the wait that the server
-   names (0: none) is far too short for such a limit: then it was not this that refused. */
+   names (0: none) is far too short for such a bucket: then it was not this that refused. */
 static void rlm_i_guess(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t wait_ns, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
     uint64_t amount, cost, known = rlm_i_load_seq_cst(&heard->known);
@@ -3336,7 +3353,7 @@ static void rlm_i_guess(rlm_limiter *limiter, size_t index, const rlm_permit *pe
     amount = nothing ? rlm_i_taken(limiter, index, now_ns) : rlm_i_limit_now(limiter, index).amount;
     cost = amounts.of[heard->first.meter];
     if (nothing && amount < 8 * cost + 8) return; /* too little to tell */
-    if (wait_ns != 0 && wait_ns < rlm_i_scale_up(cost, rlm_i_load_seq_cst(&heard->period_ns) / 4, amount)) return;
+    if (heard->first.kind == RLM_BUCKET && wait_ns != 0 && wait_ns < rlm_i_scale_up(cost, rlm_i_load_seq_cst(&heard->period_ns) / 4, amount)) return;
     if (nothing) {
         rlm_limit limit = rlm_i_given(limiter, index);
         limit.amount = limit.burst = amount;
@@ -3354,7 +3371,7 @@ static void rlm_i_guess_higher(rlm_limiter *limiter, size_t index, uint64_t now_
     rlm_usage usage;
     rlm_limit given;
     uint64_t amount;
-    if (limiter->entry[index].kind != RLM_BUCKET) return;
+    if (limiter->entry[index].kind == RLM_CONCURRENCY) return;
     if (rlm_i_is_unknown(limiter, index)) (void)rlm_i_taken(limiter, index, now_ns);
     if (rlm_i_load_seq_cst(&heard->known) != 2 || now_ns < heard->round_ns + RLM_MINUTE_NS) return;
     if (rlm_status(limiter, index, &usage, now_ns) != RLM_OK || 2 * usage.used < usage.limit) return;
@@ -3403,7 +3420,7 @@ static uint64_t rlm_i_wait_unasked(rlm_limiter *limiter, const rlm_permit *permi
     return 5 * RLM_SECOND_NS << (times < 4 ? times - 1 : 3);
 }
 
-/* The bucket of which an answer leaves the smallest part, among those it names. count if it tells of none. */
+/* The limit of which an answer leaves the smallest part, among those it names. count if it tells of none. */
 static size_t rlm_i_emptiest(rlm_limiter *limiter, const rlm_feedback *feedback) {
     uint64_t least = UINT64_MAX;
     size_t i, emptiest = (size_t)limiter->count;
@@ -3412,8 +3429,7 @@ static size_t rlm_i_emptiest(rlm_limiter *limiter, const rlm_feedback *feedback)
         size_t index = rlm_i_limit_read(limiter, reading);
         uint64_t part;
         if (reading->limit == 0 || reading->limit == RLM_UNSAID || reading->remaining > reading->limit) continue;
-        if (index == limiter->count || limiter->entry[index].kind != RLM_BUCKET) continue;
-        if (!rlm_i_is_named(limiter, index, feedback->named)) continue;
+        if (index == limiter->count || !rlm_i_is_named(limiter, index, feedback->named)) continue;
         part = rlm_i_scale_up(reading->remaining, 1000, reading->limit);
         if (part >= least) continue;
         least = part;
@@ -3422,33 +3438,52 @@ static size_t rlm_i_emptiest(rlm_limiter *limiter, const rlm_feedback *feedback)
     return emptiest;
 }
 
-/* The shortest period of a bucket that a refusal names: a day's is hardly what a minute's client exceeds. */
+/* The shortest period of the limits that a refusal names: a day's is hardly what a minute's client exceeds. */
 static uint64_t rlm_i_shortest(rlm_limiter *limiter, uint32_t named) {
     uint64_t shortest_ns = UINT64_MAX;
     size_t i;
     for (i = 0; i < limiter->count; i++) {
         uint64_t period_ns = rlm_i_limit_now(limiter, i).period_ns;
-        if (limiter->entry[i].kind == RLM_BUCKET && rlm_i_is_named(limiter, i, named) && period_ns < shortest_ns) shortest_ns = period_ns;
+        if (limiter->entry[i].kind == RLM_CONCURRENCY || !rlm_i_is_named(limiter, i, named)) continue;
+        if (period_ns < shortest_ns) shortest_ns = period_ns;
     }
     return shortest_ns;
 }
 
-static void rlm_i_refused(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, uint64_t now_ns) {
-    uint64_t wait_ns = rlm_i_wait_asked(feedback), shortest_ns = rlm_i_shortest(limiter, feedback->named);
-    size_t i, emptiest = rlm_i_emptiest(limiter, feedback);
-    bool remains = false, told = emptiest < limiter->count;
+/* Whether a refusal names what is not counted here. */
+static bool rlm_i_is_foreign(const rlm_limiter *limiter, const rlm_feedback *feedback) {
+    return feedback->named != 0 && rlm_i_named_here(limiter, feedback->named) == 0;
+}
+
+/* How long all are to wait. As the server says; if it does not, and no figures tell, or it names what is not counted
+   here, ever longer. */
+static uint64_t rlm_i_wait_refused(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, uint64_t now_ns) {
+    uint64_t wait_ns = rlm_i_wait_asked(feedback), unasked_ns;
+    bool foreign = rlm_i_is_foreign(limiter, feedback), remains = false;
+    size_t i;
     for (i = 0; i < feedback->count; i++) remains |= feedback->reading[i].remaining != RLM_UNSAID;
-    if (wait_ns == 0 && !remains && feedback->named != RLM_NAMED_CONCURRENCY) {
-        wait_ns = rlm_i_wait_unasked(limiter, permit, now_ns);
-        (void)rlm_pause(limiter, RLM_ALL, wait_ns, now_ns);
-    }
+    if (!foreign && (wait_ns != 0 || remains || feedback->named == RLM_NAMED_CONCURRENCY)) return wait_ns;
+    unasked_ns = rlm_i_wait_unasked(limiter, permit, now_ns);
+    if (unasked_ns <= wait_ns) return wait_ns;
+    (void)rlm_pause(limiter, RLM_ALL, unasked_ns, now_ns);
+    return unasked_ns;
+}
+
+static void rlm_i_refused(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, uint64_t now_ns) {
+    uint64_t wait_ns = rlm_i_wait_refused(limiter, permit, feedback, now_ns), shortest_ns = rlm_i_shortest(limiter, feedback->named);
+    size_t i, emptiest = rlm_i_emptiest(limiter, feedback);
+    bool told = emptiest < limiter->count;
+    if (rlm_i_is_foreign(limiter, feedback)) return;
     for (i = 0; i < limiter->count; i++) {
         bool meant = told ? i == emptiest : rlm_i_near(rlm_i_limit_now(limiter, i).period_ns, shortest_ns);
         if (!rlm_i_is_named(limiter, i, feedback->named)) continue;
-        if (limiter->entry[i].kind == RLM_CONCURRENCY && feedback->named != 0) rlm_i_lower_cap(limiter, i, now_ns);
-        if (limiter->entry[i].kind != RLM_BUCKET || !meant) continue;
-        if (!told) rlm_i_guess(limiter, i, permit, rlm_i_wait_asked(feedback), now_ns);
-        if (wait_ns != 0) rlm_i_hold_until(limiter, i, permit, feedback, wait_ns, now_ns);
+        if (limiter->entry[i].kind == RLM_CONCURRENCY) {
+            if (feedback->named != 0) rlm_i_lower_cap(limiter, i, now_ns);
+            continue;
+        }
+        if (meant && !told) rlm_i_guess(limiter, i, permit, rlm_i_wait_asked(feedback), now_ns);
+        if (meant && wait_ns != 0 && limiter->entry[i].kind == RLM_BUCKET)
+            rlm_i_hold_until(limiter, i, permit, feedback, wait_ns, now_ns);
     }
 }
 
@@ -3584,6 +3619,30 @@ static void rlm_i_note_pace(rlm_limiter *limiter, uint64_t now_ns) {
 
 /* -- feedback: all together -- */
 
+/* How many more may be out. Any number once the server told a limit, one was guessed, or none is to be
+   learned; else one more for each good answer, which doubles them with each round. */
+static void rlm_i_probe_answered(rlm_limiter *limiter, const rlm_feedback *feedback) {
+    uint64_t seen = rlm_i_load_seq_cst(&limiter->probe), next, most;
+    uint32_t outcome = feedback->outcome;
+    bool open = true;
+    size_t i;
+    if (seen == 0) return;
+    for (i = 0; i < limiter->count; i++) {
+        if (limiter->heard[i].first.follow != RLM_LEARN) continue;
+        open = !rlm_i_is_unknown(limiter, i);
+        if (open) break;
+    }
+    for (i = 0; i < feedback->count; i++)
+        open |= feedback->reading[i].limit != RLM_UNSAID && rlm_i_limit_read(limiter, &feedback->reading[i]) < limiter->count;
+    if (outcome != RLM_ANSWERED && outcome != RLM_REFUSED) return;
+    do {
+        most = seen >> 32;
+        if (outcome == RLM_ANSWERED) most++;
+        else if (most > 1) most /= 2;
+        next = open || most > 1024 ? 0 : most << 32 | (seen & UINT32_MAX);
+    } while (seen != 0 && !rlm_i_cas_seq_cst(&limiter->probe, &seen, next));
+}
+
 /* About the longest delay of late: up at once, down by a sixty-fourth of the difference. */
 static void rlm_i_note_delay(rlm_limiter *limiter, const rlm_permit *permit, uint64_t now_ns) {
     uint64_t delay_ns;
@@ -3643,7 +3702,7 @@ RLM_I_DEF int rlm_observe(rlm_limiter *limiter, const rlm_permit *permit, const 
         rlm_i_learn(limiter, permit, feedback, now_ns);
         rlm_i_store_seq_cst(&limiter->learning, 0);
     }
-    rlm_i_probe_answered(limiter, feedback->outcome);
+    rlm_i_probe_answered(limiter, feedback);
     return RLM_OK;
 }
 
@@ -3688,10 +3747,9 @@ RLM_I_DEF rlm_cost rlm_route_estimate(const rlm_route *route, const rlm_cost *es
     rlm_cost cost = *estimate;
     uint64_t input = rlm_i_load_seq_cst(&route->input), output = rlm_i_output_heard(route);
     uint64_t ratio = (input >> 40) + (input >> 16 & 0xffffff);
-    if ((input & 0xffff) >= 8 && cost.input_tokens <= RLM_AMOUNT_MAX) {
-        cost.input_tokens = rlm_i_scale_up(cost.input_tokens, ratio, RLM_I_ONE);
-        if (cost.input_tokens > RLM_AMOUNT_MAX) cost.input_tokens = RLM_AMOUNT_MAX;
-    }
+    if ((input & 0xffff) >= 8) cost.input_tokens = rlm_i_scale_up(cost.input_tokens, ratio, RLM_I_ONE);
+    if (cost.input_tokens > RLM_AMOUNT_MAX) cost.input_tokens = RLM_AMOUNT_MAX;
+    if (cost.output_tokens > RLM_AMOUNT_MAX) cost.output_tokens = RLM_AMOUNT_MAX;
     if (output != 0 && output < cost.output_tokens) cost.output_tokens = output;
     return cost;
 }

@@ -114,7 +114,7 @@ struct run {
     size_t samples;
     int binding;                    /* index of the limit that is waited for; -1: none */
     uint64_t wait_ns;
-    bool bar_drawn;
+    bool bar_drawn, said_unreachable, said_cut; /* what is said once */
 };
 
 /* A queue of tasks, each of which always finds room. */
@@ -167,7 +167,8 @@ static const char *binding_name(const struct run *run, int index) {
 
 static void add_limit(struct run *run, uint32_t meter, const char *name, uint64_t per_minute) {
     const struct options *options = &run->options;
-    uint64_t amount = per_minute * options->period_ms / 60000, period_ns = options->period_ms * MS_NS;
+    uint64_t period_ns = options->period_ms != 0 ? options->period_ms * MS_NS : RLM_MINUTE_NS;
+    uint64_t amount = per_minute * (period_ns / MS_NS) / 60000;
     rlm_limit limit = rlm_per(meter, amount, period_ns);
     if (per_minute == 0) return;
     if (amount == 0) die(EXIT_INPUT, "--%s %" PRIu64 ": less than 1 in a period", name, per_minute);
@@ -178,19 +179,24 @@ static void add_limit(struct run *run, uint32_t meter, const char *name, uint64_
     run->limits[run->limit_count++] = limit;
 }
 
-/* Those that the provider has, to be learned. */
+/* Those that the provider has and nobody gave, to be learned. */
 static void add_unknown_limits(struct run *run) {
-    int64_t wall_offset_ns = (int64_t)(rlm_wall() - rlm_now());
-    run->limit_count = rlm_http_limits(&run->options.profile, run->limits, RLM_LIMITS_MAX - 2, wall_offset_ns);
-    for (size_t i = 0; i < run->limit_count; i++) run->limits[i].guard_ns = run->options.guard_ms * MS_NS;
+    const struct options *options = &run->options;
+    rlm_http_profile profile = options->profile;
+    for (size_t i = 0; i < run->limit_count; i++) profile.meters &= ~(1u << run->limits[i].meter);
+    rlm_limit *first = run->limits + run->limit_count;
+    size_t count = rlm_http_limits(&profile, first, RLM_LIMITS_MAX - 2 - run->limit_count, (int64_t)(rlm_wall() - rlm_now()));
+    for (rlm_limit *limit = first; limit < first + count; limit++) limit->guard_ns = options->guard_ms * MS_NS;
+    run->limit_count += count;
 }
 
 static void make_limiter(struct run *run) {
     const struct options *options = &run->options;
     add_limit(run, RLM_REQUESTS, "rpm", options->rpm);
     add_limit(run, RLM_TOKENS, "tpm", options->tpm);
-    if (run->limit_count == 0) add_unknown_limits(run);
-    run->limits[run->limit_count++] = rlm_ramp(RLM_RAMP_HOLD_NS / RLM_MINUTE_NS, RLM_RAMP_HOLD_NS); /* one a minute */
+    add_unknown_limits(run);
+    if (options->ramp_ms != 0) /* at least one a minute */
+        run->limits[run->limit_count++] = rlm_ramp(options->ramp_ms / 60000 + 1, options->ramp_ms * MS_NS);
     run->limits[run->limit_count++] = options->concurrency != 0 ? rlm_concurrent(options->concurrency)
                                                                 : rlm_adaptive(LEAST_IN_FLIGHT, MOST_IN_FLIGHT);
     int status = rlm_limiter_init(&run->limiter, run->limits, run->limit_count, rlm_now());
@@ -202,7 +208,8 @@ static void make_limiter(struct run *run) {
 /* Begins with a used quota if an earlier run may have used it. What is to be learned, the server tells. */
 static void use_up_quota(struct run *run) {
     const struct options *options = &run->options;
-    uint64_t recent_s = (options->period_ms + options->timeout_ms + options->guard_ms) / 1000 + 1;
+    uint64_t period_ms = options->period_ms != 0 ? options->period_ms : 60000;
+    uint64_t recent_s = (period_ms + options->timeout_ms + options->guard_ms) / 1000 + 1;
     bool recent = run->output.age_s >= 0 && (uint64_t)run->output.age_s <= recent_s;
     rlm_cost all = {0, 0, 0, 0, 0};
     if (options->no_limit || options->start == START_FULL || (options->start == START_AUTO && !recent)) return;
@@ -219,8 +226,10 @@ static json_t *learned_limits(struct run *run) {
     json_t *list = must(json_array());
     for (size_t i = 0; i < run->limit_count && !run->options.no_limit; i++) {
         rlm_limit limit;
+        bool adaptive = run->limits[i].follow == RLM_ADAPT;
+        uint64_t at_first = adaptive ? run->limits[i].burst : run->limits[i].amount;
         if (rlm_in_force(&run->limiter, i, &limit) != RLM_OK) continue;
-        if (limit.amount == run->limits[i].amount && limit.period_ns == run->limits[i].period_ns) continue;
+        if (limit.amount == at_first && limit.period_ns == run->limits[i].period_ns) continue;
         double period_s = limit.kind == RLM_CONCURRENCY ? 0 : (double)limit.period_ns / 1e9;
         json_array_append_new(list, must(json_pack("{s:s,s:I,s:f}", "limit", binding_name(run, (int)i), "amount",
                                                    (json_int_t)limit.amount, "period_s", period_s)));
@@ -545,6 +554,14 @@ static rlm_cost refused_cost(struct run *run, const struct task *task, const rlm
     return nothing;
 }
 
+/* Says something once. */
+static void note(struct run *run, bool *said, const char *what, const char *detail) {
+    if (*said) return;
+    *said = true;
+    fprintf(stderr, "%sbatch: %s%s\n", run->bar_drawn ? "\n" : "", what, detail);
+    run->bar_drawn = false;
+}
+
 static void stop(struct run *run, int code, const char *why, const char *detail) {
     if (run->stopped != 0) return;
     run->stopped = code;
@@ -562,6 +579,9 @@ static void retry_or_fail(struct run *run, struct task *task, struct verdict *ve
         stop(run, EXIT_REFUSED, "the API cannot be reached", verdict->message);
     }
     if (run->stopped != 0) return; /* it is not finished: the next run sends it */
+    if (!sent) note(run, &run->said_unreachable, "not reached, trying again: ", verdict->message);
+    if (transfer->http.capped != 0)
+        note(run, &run->said_cut, "the server asks for a longer wait than --retry-after-max: it is cut", "");
     if (delay_ns == RLM_NEVER) {
         verdict->what = FAILED;
         finish_task(run, task, verdict, &transfer->answer);

@@ -19,7 +19,7 @@ enum start { START_AUTO, START_FULL, START_EMPTY };
 
 struct options {
     const char *input, *output, *url, *key, *model, *stats;
-    uint64_t rpm, tpm, concurrency, most_in_flight, period_ms, guard_ms, max_tokens, timeout_ms, retry_after_max_ms, retries, seed;
+    uint64_t rpm, tpm, concurrency, most_in_flight, period_ms, guard_ms, max_tokens, timeout_ms, retry_after_max_ms, ramp_ms, retries, seed;
     int policy, start, charge, follow;
     rlm_http_profile profile;
     bool no_limit, retry_failed, quiet;
@@ -38,7 +38,7 @@ static const char usage[] =
     "  --key-env NAME        environment variable with the key (default OPENAI_API_KEY)\n"
     "  --model NAME          for requests that name none\n"
     "  --max-tokens N        sent with a prompt, reserved for a body that names none (default 256)\n"
-    "limits (give all or none: then they are learned from the answers)\n"
+    "limits (those of the provider that you do not give are learned from the answers)\n"
     "  --provider NAME       whose rules hold: openai (default), azure, bedrock, gemini, groq, cerebras,\n"
     "                        openrouter, litellm, anthropic, generic\n"
     "  --rpm N               requests a minute\n"
@@ -46,13 +46,16 @@ static const char usage[] =
     "  --concurrency N       requests in flight (default: found by trying, 1 to 64)\n"
     "  --follow HOW          where the server says otherwise than --rpm and --tpm: shrink below them,\n"
     "                        fixed as given, or follow (default shrink)\n"
-    "  --period SECONDS      the server counts in periods of this length (default 60)\n"
+    "  --period SECONDS      the server counts in periods of this length (default: as the provider, mostly\n"
+    "                        60). --rpm and --tpm are still by the minute\n"
     "  --policy NAME         how it counts: bucket, window, fixed or unknown (default: as the provider)\n"
     "  --guard-ms N          the most by which the time to reach the server varies (default 200)\n"
     "  --charge WHAT         what stays charged for an answer: estimate or actual (default: as the provider)\n"
     "  --estimate chars      how tokens are estimated: 4 characters each, and the maximum of output\n"
     "  --start HOW           the quota at the start: full, empty, or auto: empty if an earlier run\n"
     "                        has just used it (default auto)\n"
+    "  --ramp SECONDS        after \"slow down\" (503, an acceleration limit) the pace goes back to what it was, is held\n"
+    "                        so long, and climbs by a quarter a minute: \"binding: ramp\" (default 900, 0: never)\n"
     "  --no-limit            only --concurrency and retries, for comparison\n"
     "failures\n"
     "  --timeout SECONDS     for each attempt (default 600)\n"
@@ -126,11 +129,12 @@ static const struct option long_options[] = {
     {"policy", 1, NULL, 'P'},    {"guard-ms", 1, NULL, 'g'}, {"charge", 1, NULL, 'C'},      {"estimate", 1, NULL, 'e'},
     {"start", 1, NULL, 'S'},     {"no-limit", 0, NULL, 'n'}, {"timeout", 1, NULL, 'T'},     {"retries", 1, NULL, 'R'},
     {"retry-failed", 0, NULL, 'f'}, {"seed", 1, NULL, 's'},  {"stats-json", 1, NULL, 'j'},  {"quiet", 0, NULL, 'q'},
-    {"provider", 1, NULL, 'o'},  {"follow", 1, NULL, 'w'},   {"retry-after-max", 1, NULL, 'a'},
+    {"provider", 1, NULL, 'o'},  {"follow", 1, NULL, 'w'},   {"retry-after-max", 1, NULL, 'a'}, {"ramp", 1, NULL, 'A'},
     {"version", 0, NULL, 'V'},   {"help", 0, NULL, 'h'},     {NULL, 0, NULL, 0}};
 
 static void read_provider(struct options *options, const char *name, const char *text) {
-    if (!rlm_http_profile_of(text, &options->profile)) die(EXIT_INPUT, "--%s %s: not a provider that batch --help names", name, text);
+    if (rlm_http_profile_of(text, &options->profile)) return;
+    die(EXIT_INPUT, "--%s %s: not one of openai azure bedrock gemini groq cerebras openrouter litellm anthropic generic", name, text);
 }
 
 /* What the provider's rules say where the command line says nothing, and the other way about. */
@@ -142,6 +146,8 @@ static void complete_options(struct options *options) {
     profile->kind = kind_of_policy[options->policy];
     if (options->charge == CHARGE_ACTUAL) profile->refunds_output = 1;
     if (options->charge == CHARGE_ESTIMATE) profile->refunds_output = 0;
+    for (size_t i = 0; options->period_ms != 0 && i < sizeof profile->period_ns / sizeof *profile->period_ns; i++)
+        profile->period_ns[i] = options->period_ms * 1000000;
     profile->output_default = options->max_tokens;
     profile->retry_after_max_ns = options->retry_after_max_ms * 1000000;
     options->most_in_flight = options->concurrency != 0 ? options->concurrency : MOST_IN_FLIGHT;
@@ -168,6 +174,7 @@ static void read_option(struct options *options, int letter, const char *name, c
     case 'o': read_provider(options, name, value); break;
     case 'w': options->follow = read_word(name, value, follows); break;
     case 'a': options->retry_after_max_ms = read_seconds(name, value); break;
+    case 'A': options->ramp_ms = strcmp(value, "0") == 0 ? 0 : read_seconds(name, value); break;
     case 'e': (void)read_word(name, value, estimates); break;
     case 'S': options->start = read_word(name, value, starts); break;
     case 'n': options->no_limit = true; break;
@@ -186,8 +193,8 @@ static void read_option(struct options *options, int letter, const char *name, c
 static void read_options(struct options *options, int count, char **words) {
     const char *key_env = "OPENAI_API_KEY";
     int letter, index = 0;
-    *options = (struct options){.url = "https://api.openai.com", .period_ms = 60000, .guard_ms = 200, .max_tokens = 256,
-                                .timeout_ms = 600000, .retry_after_max_ms = 3600000, .retries = 8, .seed = 1,
+    *options = (struct options){.url = "https://api.openai.com", .guard_ms = 200, .max_tokens = 256,
+                                .timeout_ms = 600000, .retry_after_max_ms = 3600000, .ramp_ms = RLM_RAMP_HOLD_NS / 1000000, .retries = 8, .seed = 1,
                                 .policy = POLICY_USUAL, .charge = CHARGE_USUAL, .follow = RLM_SHRINK};
     (void)rlm_http_profile_of("openai", &options->profile);
     while ((letter = getopt_long(count, words, "", long_options, &index)) != -1)
@@ -198,7 +205,7 @@ static void read_options(struct options *options, int count, char **words) {
     complete_options(options);
     options->url = read_url(options->url);
     options->key = read_key(key_env);
-    if (options->guard_ms > options->period_ms)
+    if (options->guard_ms > (options->period_ms != 0 ? options->period_ms : 60000))
         die(EXIT_INPUT, "--guard-ms %" PRIu64 ": longer than the period", options->guard_ms);
 }
 

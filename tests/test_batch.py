@@ -277,6 +277,47 @@ def test_limits_are_learned(referee, files):
     assert "learned requests=40 in 2" in run.out
 
 
+@pytest.mark.parametrize("given, other", [("--rpm", "tokens"), ("--tpm", "requests")])
+def test_a_limit_that_is_not_given_is_learned(referee, files, given, other):
+    files.prompts(100)
+    limits = {"--rpm": 1200, "--tpm": 36000}
+    relay = referee(*[word for name in limits for word in (name, limits[name])], "--period", 2, "--latency-ms", "5:50")
+    run = files.run(relay.url, given, limits[given], "--period", 2)
+    assert run.code == 0 and run.counts["rejected"] == 0, run
+    assert set(learned(run)) - {"concurrency"} == {other}, run
+
+
+@pytest.mark.parametrize("provider", ["gemini", "openrouter"])
+def test_a_refusal_that_names_what_the_provider_should_not_have(referee, files, provider):
+    files.prompts(100)
+    relay = referee("--rpm", 6000, "--tpm", 36000, "--period", 2, "--latency-ms", "5:50")
+    run = files.run(relay.url, "--provider", provider, "--period", 2)
+    assert run.code == 0 and run.counts["rejected"] <= 12, run
+
+
+@pytest.mark.parametrize("policy", ["window", "fixed"])
+def test_the_period_given_is_that_of_learned_limits(referee, files, policy):
+    files.prompts(30)
+    relay = referee("--rpm", 600, "--period", 2, "--policy", "sliding" if policy == "window" else "fixed")
+    run = files.run(relay.url, "--policy", policy, "--period", 2)
+    assert run.code == 0 and run.counts["rejected"] == 0, run
+    assert learned(run)["requests"] == (20, 2), run
+
+
+def test_nothing_learned_is_said_of_what_did_not_move(referee, files):
+    files.prompts(3)
+    run = files.run(referee().url)
+    assert run.code == 0 and learned(run) == {} and "learned" not in run.out, run
+
+
+def test_a_cap_that_is_not_known_costs_no_minute(referee, files):
+    files.prompts(12)
+    relay = referee("--concurrency", 1)
+    run = files.run(relay.url)
+    assert run.code == 0 and run.counts["rejected"] <= 8, run
+    assert all(result["attempts"] < 8 for result in files.results())
+
+
 @pytest.mark.parametrize("mode, amount", [("shrink", 40), ("follow", 40), ("fixed", None)])
 def test_a_limit_given_too_high(referee, files, mode, amount):
     files.prompts(90)
@@ -320,6 +361,11 @@ def test_slow_down(referee, files):
     run = files.run(relay.url, "--concurrency", 4)
     assert run.code == 0 and run.counts["retried"] == 1, run
     assert "ramp" in learned(run), run
+    files.output.unlink()
+    relay.reset()
+    relay.fault("503", skip=10, count=1)
+    run = files.run(relay.url, "--concurrency", 4, "--ramp", 0)
+    assert run.code == 0 and "ramp" not in learned(run), run
 
 
 def test_retries_exhausted(referee, files):
@@ -350,6 +396,7 @@ def test_nobody_listens(referee, files):
     relay.process.wait()
     run = files.run(relay.url, "--retries", 1)
     assert run.code == 3 and "cannot be reached" in run.err, run
+    assert run.err.count("not reached, trying again: ") == 1, run
     assert files.results() == [], "they are sent by the next run"
 
 
@@ -472,7 +519,7 @@ def test_second_signal_does_not_wait(referee, files):
     files.prompts(20)
     relay = referee()
     relay.fault("delay", value=1000)
-    process = files.start(relay.url, "--rpm", 60000, "--concurrency", 4)
+    process = files.start(relay.url, "--rpm", 60000, "--tpm", 10**9, "--concurrency", 4)
     until(lambda: relay.stats()["total"]["in_flight"] == 4, "4 in flight")
     process.send_signal(signal.SIGTERM)
     assert "stopping" in process.stderr.readline()
@@ -543,7 +590,7 @@ def test_two_runs_cannot_share_an_output(referee, files):
     files.prompts(4)
     relay = referee()
     relay.fault("delay", value=1000)
-    first = files.start(relay.url, "--rpm", 60000)      # limits that are given are not found out one by one
+    first = files.start(relay.url, "--rpm", 60000, "--tpm", 10**9)      # limits that are given are not found out one by one
     until(lambda: relay.stats()["total"]["in_flight"] == 4, "4 in flight")
     second = files.run(relay.url)
     first.kill()
@@ -587,7 +634,8 @@ def test_malformed_lines_are_named_and_the_rest_is_sent(referee, files):
     (["--url", "ftp://x"], "--url ftp://x:"), (["--url", "api.openai.com"], "--url api.openai.com:"),
     (["--key-env", "NOT_SET_ANYWHERE"], "--key-env NOT_SET_ANYWHERE:"), (["--charge", "all"], "--charge all:"),
     (["--estimate", "words"], "--estimate words:"), (["--timeout", "x"], "--timeout x:"), (["--retries", "1.5"], "--retries 1.5:"),
-    (["--rpm", "5", "--period", "1"], "--rpm 5: less than 1 in a period"), (["--bogus"], "bogus")])
+    (["--rpm", "5", "--period", "1"], "--rpm 5: less than 1 in a period"),
+    (["--ramp", "x"], "--ramp x:"), (["--provider", "claude"], "--provider claude: not one of openai azure"), (["--bogus"], "bogus")])
 def test_options_are_named_with_their_value(files, options, said):
     files.prompts(1)
     run = files.run("http://127.0.0.1:1", *options)

@@ -1336,10 +1336,11 @@ static void without_figures_each_round_doubles(void) {
 }
 
 /* A server of 30 a minute that never says so. */
-static void without_figures_a_refusal_is_a_guess(void) {
+static void guess_a_limit(uint32_t kind) {
     rlm_limit limit = rlm_learned(RLM_REQUESTS, MINUTE), guess;
     server there;
     uint64_t now_ns = START, refused = 0, late = 0, admitted = 0, end_ns = START + 60 * MINUTE;
+    limit.kind = kind;
     make(&limit, 1);
     server_make(&there, 30, MINUTE, START);
     while (now_ns < end_ns) {
@@ -1366,6 +1367,54 @@ static void without_figures_a_refusal_is_a_guess(void) {
     CHECK_SO(refused <= 40 && late <= 20 && admitted >= 60 * 30 * 75 / 100,
         "an hour of 30 a minute: %" PRIu64 " admitted, %" PRIu64 " refused, %" PRIu64 " in the second half; in force %" PRIu64,
              admitted, refused, late, in_force(0).amount);
+}
+
+static void without_figures_a_refusal_is_a_guess(void) {
+    guess_a_limit(RLM_BUCKET);
+    guess_a_limit(RLM_WINDOW);
+    guess_a_limit(RLM_CALENDAR);
+}
+
+/* What the server tells opens the way; what it does not tell of, it hardly has. */
+static void a_limit_that_is_told_ends_the_probing(void) {
+    rlm_limit limits[2];
+    rlm_cost cost = cost_of(1, 100, 0);
+    rlm_permit first, second, third;
+    rlm_limit unknown;
+    limits[0] = rlm_per_minute(RLM_REQUESTS, 60);
+    limits[1] = rlm_learned(RLM_INPUT_TOKENS, MINUTE);
+    make(limits, 2);
+    CHECK_EQ(rlm_acquire(&limiter, &cost, START, &first), 0);
+    CHECK_EQ(rlm_acquire(&limiter, &cost, START, &second), RLM_ON_RELEASE);
+    hear(&first, 60, 59, MINUTE, START + SECOND);
+    CHECK_EQ(rlm_in_force(&limiter, 1, &unknown), RLM_E_UNKNOWN);
+    CHECK_EQ(rlm_acquire(&limiter, &cost, START + SECOND, &second), 0);
+    CHECK_EQ(rlm_acquire(&limiter, &cost, START + SECOND, &third), 0);
+}
+
+/* Tokens are refused, which nobody counts here: the server's short waits do not end that. */
+static void a_refusal_of_what_is_not_counted_here_waits_longer_each_time(void) {
+    static const uint64_t longer_s[] = {5, 10, 20, 40, 40};
+    rlm_limit limit = rlm_per_minute(RLM_REQUESTS, 600);
+    uint64_t now_ns = START, i, wait_ns;
+    rlm_permit permit;
+    make(&limit, 1);
+    for (i = 0; i < 5; i++) {
+        rlm_feedback feedback = feedback_of(RLM_REFUSED);
+        permit = take(1, now_ns);
+        feedback.named = 1u << RLM_INPUT_TOKENS;
+        feedback.retry_after_ns = 50 * MS;
+        read_of(&feedback, RLM_REQUESTS, 600, 599 - i, MINUTE);
+        observe(&permit, &feedback, now_ns);
+        settle(&permit, now_ns);
+        wait_ns = wait_for(1, now_ns);
+        CHECK_SO(wait_ns == longer_s[i] * SECOND, "refusal %" PRIu64 ": wait %" PRIu64 " ns", i, wait_ns);
+        now_ns += wait_ns;
+    }
+    permit = take(1, now_ns);
+    answer(&permit, now_ns);
+    refuse(&permit, 1u << RLM_INPUT_TOKENS, 8 * SECOND, now_ns);
+    CHECK_EQ(wait_for(1, now_ns), 8 * SECOND); /* after a good answer from 5 s again; the server's is longer */
 }
 
 static void read_period(uint64_t amount, uint64_t remaining, uint64_t reset_ns, uint64_t least_ns, uint64_t most_ns,
@@ -1408,6 +1457,45 @@ static void a_period_is_inferred(void) {
     read_period(100, 50, 30 * SECOND, 60 * SECOND, 60 * SECOND, START + 6 * SECOND); /* exact */
     CHECK_EQ(in_force(0).period_ns, MINUTE);
     CHECK_EQ(in_force(0).amount, 100);
+}
+
+/* A fixed minute of 1000 tells when it ends: read as a bucket's, its figures put the period anywhere. of_day: the reset
+   is a time of day, which leaves the period without an upper bound. */
+static void tell_fixed_minute(bool of_day, uint64_t since_ns, uint64_t now_ns) {
+    uint64_t into_ns = (now_ns - since_ns) % MINUTE, used = into_ns / (75 * MS) + 1, reset_ns = MINUTE - into_ns;
+    uint64_t slack_ns = of_day ? 2 * SECOND : MS, least = reset_ns > slack_ns ? (reset_ns - slack_ns) / used * 1000 : 0;
+    uint64_t most = of_day || used < 2 ? RLM_UNSAID : (reset_ns + slack_ns) / (used - 1) * 1000;
+    read_period(1000, 1000 - used, reset_ns, least, most, now_ns);
+}
+
+static void figures_that_are_not_a_bucket_s_are_not_believed(void) {
+    int of_day;
+    for (of_day = 0; of_day < 2; of_day++) {
+        rlm_limit limit = rlm_learned(RLM_REQUESTS, MINUTE);
+        uint64_t i, right = 0, longest = 0;
+        make(&limit, 1);
+        for (i = 0; i < 4000; i++) { /* five minutes */
+            uint64_t now_ns = START + i * 75 * MS, period_ns;
+            tell_fixed_minute(of_day != 0, START, now_ns);
+            period_ns = in_force(0).period_ns;
+            CHECK_SO(period_ns >= MINUTE || i > 1, "answer %" PRIu64 ": %" PRIu64 " s", i, period_ns / SECOND);
+            right += period_ns == MINUTE;
+            longest = period_ns > longest ? period_ns : longest;
+        }
+        CHECK_SO(right > 3900 && longest <= DAY, "of day %d: right after %" PRIu64 " of 4000 answers, at most %" PRIu64 " s", of_day,
+            right, longest / SECOND);
+        limit = rlm_per_minute(RLM_REQUESTS, 1000); /* and of a limit that is known what remains is believed all the same */
+        make(&limit, 1);
+        for (i = 0; i < 100; i++) tell_fixed_minute(of_day != 0, START, START + i * 75 * MS);
+        CHECK_SO(left(0, START + 100 * 75 * MS) <= 1000 - 100 + 1, "of day %d: left %" PRId64, of_day, left(0, START + 100 * 75 * MS));
+    }
+}
+
+static void a_period_of_years_is_not_inferred(void) {
+    rlm_limit limit = rlm_learned(RLM_REQUESTS, MINUTE);
+    make(&limit, 1);
+    read_period(1000000000, 999999999, MINUTE, UINT64_C(1) << 54, RLM_UNSAID, START);
+    CHECK_EQ(in_force(0).period_ns, MINUTE);
 }
 
 /* ---- Ramp ------------------------------------------------------------------------------------------ */
@@ -2011,7 +2099,11 @@ static const check_case cases[] = {
     CASE(a_probe_that_is_not_admitted_takes_no_place),
     CASE(without_figures_each_round_doubles),
     CASE(without_figures_a_refusal_is_a_guess),
+    CASE(a_limit_that_is_told_ends_the_probing),
+    CASE(a_refusal_of_what_is_not_counted_here_waits_longer_each_time),
     CASE(a_period_is_inferred),
+    CASE(figures_that_are_not_a_bucket_s_are_not_believed),
+    CASE(a_period_of_years_is_not_inferred),
     CASE(a_ramp_at_rest_admits_all),
     CASE(a_ramp_goes_back_to_the_former_pace_and_climbs),
     CASE(however_often_it_is_told_a_ramp_keeps_its_floor),

@@ -143,6 +143,16 @@ static void small_ratios_are_learned_too(void) {
         estimate(100000, 0).input_tokens);
 }
 
+static void too_much_is_cut_from_the_first(void) {
+    rlm_cost made;
+    make(500);
+    made = estimate(UINT64_MAX, UINT64_MAX);
+    CHECK_EQ(made.input_tokens, AMOUNT_MAX);
+    CHECK_EQ(made.output_tokens, AMOUNT_MAX);
+    CHECK_EQ(rlm_status_code(rlm_route_init(NULL, 500)), RLM_E_NULL);
+    CHECK(strstr(rlm_strerror(RLM_E_AMOUNT), "quantile_permille 1 to 999") != NULL);
+}
+
 static void extremes(void) {
     static const uint64_t odd[] = {0, 1, 2, 3, 4, 5, 7, 8, 1000, UINT64_C(1) << 39, AMOUNT_MAX - 1, AMOUNT_MAX};
     uint64_t seed = check_seed(), random = seed, last;
@@ -295,6 +305,7 @@ static const check_case cases[] = {
     CASE(ratio_and_spread_are_those_of_a_plain_model),
     CASE(a_change_is_followed),
     CASE(small_ratios_are_learned_too),
+    CASE(too_much_is_cut_from_the_first),
     CASE(extremes),
     CASE(quantiles_are_those_of_a_sorted_array),
     CASE(older_outputs_fade),
