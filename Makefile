@@ -14,8 +14,8 @@ LIB := $(DESTDIR)$(PREFIX)/lib
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
-demo: setup-demo build/batch ## 500 support tickets through a metered relay, the usual way and limited, told no limits; INPUT=file for yours
-	@PYTHONPATH=tests $(PYTHON) examples/demo.py $(if $(INPUT),"$(INPUT)")
+demo: setup-demo build/batch ## 500 support tickets through a metered relay, the usual way and limited, told no limits; INPUT=file (COLUMN=name) for yours
+	@PYTHONPATH=tests $(PYTHON) examples/demo.py $(if $(COLUMN),--column "$(COLUMN)") $(if $(INPUT),"$(INPUT)")
 
 test: setup-test build/batch build/basic build/threads ## every test; the last line counts them
 	@PYTHONPATH=tests $(PYTHON) -m pytest -q tests

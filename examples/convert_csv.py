@@ -23,7 +23,7 @@ def requests(path, column, limit=None):
     count = 0
     for number, row in enumerate(rows(path), 1):
         if column not in row:
-            raise SystemExit("%s: no column %r; there are %s" % (path, column, ", ".join(map(str, row))))
+            raise SystemExit("%s: no column %r; choose one of its first line: %s" % (path, column, ", ".join(map(str, row))))
         prompt = (row[column] or "").strip()
         if not prompt:
             continue
@@ -33,12 +33,21 @@ def requests(path, column, limit=None):
         yield {"custom_id": "row-%d" % number, "prompt": prompt}
 
 
-def write(path, column, limit, file):
+def convert(path, column, limit, file):
+    """Writes the requests; what is wrong with the file of that name ends the program with a message."""
     count = 0
-    for request in requests(path, column, limit):
-        file.write(json.dumps(request, ensure_ascii=False) + "\n")
-        count += 1
-    return count
+    csv.field_size_limit(32 * 2 ** 20)
+    try:
+        for request in requests(path, column, limit):
+            file.write(json.dumps(request, ensure_ascii=False) + "\n")
+            count += 1
+        file.flush()
+    except BrokenPipeError:
+        os._exit(1)
+    except (OSError, UnicodeDecodeError, csv.Error, EOFError) as error:
+        raise SystemExit("%s: %s" % (path, error)) from None
+    if count == 0:
+        raise SystemExit("%s: no rows with text" % path)
 
 
 def main():
@@ -47,17 +56,8 @@ def main():
     parser.add_argument("--column", default="text", help="default text")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N only")
     args = parser.parse_args()
-    csv.field_size_limit(32 * 2 ** 20)
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")
-    try:
-        count = write(args.csv, args.column, args.limit, sys.stdout)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os._exit(1)
-    except (OSError, UnicodeDecodeError, csv.Error, EOFError) as error:
-        raise SystemExit("%s: %s" % (args.csv, error))
-    if count == 0:
-        raise SystemExit("%s: no rows with text" % args.csv)
+    convert(args.csv, args.column, args.limit, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python examples/demo.py [INPUT]         needs build/batch and tests/relay/requirements.txt
 
-INPUT (or the environment variable INPUT) is a file of JSON lines, or a CSV with a column of texts; examples/tickets.jsonl
-if absent. The referee's quota is chosen so that the requests need a quarter of a minute, or a minute if there are more
+INPUT (or the environment variable INPUT) is a file of JSON lines as batch reads them, or a CSV (.csv, .csv.gz) with a
+column of texts, named text unless --column says otherwise; examples/tickets.jsonl if absent. The referee's quota is chosen so that the requests need a quarter of a minute, or a minute if there are more
 than 500; then the usual way is left out. Exits with 1 unless every request was completed without a single 429.
 """
 
@@ -51,12 +51,13 @@ def cost(line):
 
 
 def quota(costs):
-    """Limits a minute so that tokens bind, and the requests take the time wanted: a full bucket and its refill."""
+    """Limits a minute so that tokens bind, and the requests take the time wanted: a full bucket and its refill. Four requests
+    and three of the largest fit into a period, as no API sells less; few requests are done sooner."""
     large = len(costs) > SMALL
     periods = 1 + (55 if large else 14) / PERIOD_S
     per_minute = 60 / PERIOD_S
-    tokens = max(sum(costs) / periods, max(costs))
-    return {"rpm": int(max(2 * len(costs) / periods, 1) * per_minute + 1), "tpm": int(tokens * per_minute + 1),
+    tokens = max(sum(costs) / periods, 3 * max(costs))
+    return {"rpm": int(max(2 * len(costs) / periods, 4) * per_minute + 1), "tpm": int(tokens * per_minute + 1),
             "concurrency": CONCURRENCY, "period": PERIOD_S}
 
 
@@ -136,8 +137,11 @@ def show(columns):
 
 
 def compare(source, folder):
-    with open(source, encoding="utf-8-sig") as file:
-        costs = [n for n in map(cost, file) if n is not None]
+    try:
+        with open(source, encoding="utf-8-sig") as file:
+            costs = [n for n in map(cost, file) if n is not None]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SystemExit("demo: %s: %s" % (source, error)) from None
     if not costs:
         raise SystemExit("demo: %s: no requests" % source)
     limits = quota(costs)
@@ -165,14 +169,14 @@ def main():
     parser.add_argument("input", nargs="?", default=os.environ.get("INPUT") or os.path.join(HERE, "tickets.jsonl"))
     parser.add_argument("--column", default="text", help="of a CSV (default text)")
     args = parser.parse_args()
-    if not os.path.exists(args.input):
-        raise SystemExit("demo: %s: no such file" % args.input)
+    if not os.path.isfile(args.input):
+        raise SystemExit("demo: %s: %s" % (args.input, "a directory" if os.path.isdir(args.input) else "no such file"))
     with tempfile.TemporaryDirectory() as folder:
         source = args.input
         if source.endswith((".csv", ".csv.gz")):
             source = os.path.join(folder, "input.jsonl")
             with open(source, "w", encoding="utf-8", newline="\n") as file:
-                convert_csv.write(args.input, args.column, None, file)
+                convert_csv.convert(args.input, args.column, None, file)
         figures = compare(source, folder)
     print("result requests=%d completed=%d rejected=%d utilization=%.3f" % (
         figures["requests"], figures["completed"], figures["refused"], figures["utilization"]))

@@ -19,13 +19,14 @@
 
              switch (http.verdict) {
              case RLM_HTTP_OK:    ...                               // rlm_http_charge, rlm_settle
-             case RLM_HTTP_RETRY: delay_ns = rlm_backoff_next(&plan, &retry, http.error_class, RLM_NORMAL, 0); ...
-             case RLM_HTTP_WAIT:  delay_ns = http.wait_ns; ...      // the server said when
+             case RLM_HTTP_RETRY:                                   // the server did not say when
+             case RLM_HTTP_WAIT:                                    // it did: that wins, up to plan.retry_after_max_ns
+                 delay_ns = rlm_backoff_next(&plan, &retry, http.error_class, RLM_NORMAL, http.wait_ns); ...
              case RLM_HTTP_NEVER: ...                               // http.reason says why
              }
 
    DOES NOT  allocate, read a clock, use floating point or the locale, or keep a pointer to what it is
-             given. What is malformed is ignored. Nothing outside the bytes given is read. */
+             given. What is malformed is ignored; a remaining below 0 is 0. Nothing outside the bytes given is read. */
 
 #ifndef RLM_RLIMIT_HTTP_H
 #define RLM_RLIMIT_HTTP_H
