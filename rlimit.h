@@ -2884,7 +2884,7 @@ static int rlm_i_fit(rlm_limiter *limiter, size_t index, const rlm_reading *read
     const rlm_limit *given = &limiter->heard[index].first;
     rlm_limit limit;
     uint64_t least = reading->period_least_ns, most = reading->period_most_ns, period;
-    bool moves = given->kind == RLM_BUCKET && (given->follow == RLM_LEARN || given->follow == RLM_FOLLOW);
+    bool moves = given->kind == RLM_BUCKET && (given->follow == RLM_LEARN || given->follow == RLM_FOLLOW), shrinks;
     if (given->kind == RLM_CONCURRENCY || given->follow == RLM_RAMP || given->meter != reading->meter) return 0;
     if (rlm_i_is_unknown(limiter, index)) return 1;
     limit = rlm_i_limit_now(limiter, index);
@@ -2892,7 +2892,8 @@ static int rlm_i_fit(rlm_limiter *limiter, size_t index, const rlm_reading *read
     if (rlm_i_is_exact(reading)) return rlm_i_near(period, least) ? 5 : 0;
     if (given->kind == RLM_BUCKET && (least != 0 || most != RLM_UNSAID)) { /* the figures are those of a bucket */
         if (period + period / 10 >= least && period - period / 10 <= most) return 4;
-        return limit.amount == reading->limit ? 2 : moves ? 1 : 0;
+        shrinks = given->follow == RLM_SHRINK && most < rlm_i_load_seq_cst(&limiter->heard[index].period_ns);
+        return limit.amount == reading->limit ? 2 : moves || shrinks ? 1 : 0;
     }
     if (rlm_i_near(period, reading->period_ns)) return 3;
     if (limit.amount == reading->limit) return 2;
@@ -3141,18 +3142,33 @@ static uint64_t rlm_i_guard_heard(const rlm_limiter *limiter, const rlm_limit *g
     return guard_ns < period_ns ? guard_ns : period_ns;
 }
 
+/* A bucket as the server says, but no faster than given, and with no larger a burst. A longer period is another limit's. */
+static void rlm_i_shrink(rlm_limit *limit, const rlm_limit *given) {
+    uint64_t said = limit->amount, in_given;
+    if (limit->period_ns > given->period_ns) limit->period_ns = given->period_ns;
+    in_given = rlm_i_scale_up(said, given->period_ns, limit->period_ns);
+    if (in_given >= given->amount) {
+        limit->amount = in_given = given->amount;
+        limit->period_ns = given->period_ns;
+    }
+    limit->burst = rlm_i_scale_up(given->burst, in_given, given->amount);
+    if (limit->burst > said) limit->burst = said;
+}
+
 /* What a limit becomes by a reading. */
 static rlm_limit rlm_i_limit_heard(rlm_limiter *limiter, size_t index, const rlm_reading *reading) {
-    rlm_i_heard *heard = &limiter->heard[index];
     rlm_limit given = rlm_i_given(limiter, index), limit = rlm_i_limit_now(limiter, index);
     bool said = reading->limit != RLM_UNSAID && reading->limit != 0;
-    if (given.follow >= RLM_RAMP || given.follow == RLM_FIXED) return limit;
-    if (said) limit.amount = reading->limit < RLM_AMOUNT_MAX ? reading->limit : RLM_AMOUNT_MAX;
-    if (given.follow == RLM_SHRINK && limit.amount > given.amount) limit.amount = given.amount;
-    if (given.kind != RLM_BUCKET || !said) return limit;
+    if (given.follow >= RLM_RAMP || given.follow == RLM_FIXED || !said) return limit;
+    limit.amount = reading->limit < RLM_AMOUNT_MAX ? reading->limit : RLM_AMOUNT_MAX;
+    if (given.kind != RLM_BUCKET) {
+        if (given.follow == RLM_SHRINK && limit.amount > given.amount) limit.amount = given.amount;
+        return limit;
+    }
     if (rlm_i_is_unknown(limiter, index)) limit.period_ns = given.period_ns;
-    if (given.follow != RLM_SHRINK) limit.period_ns = rlm_i_period_heard(heard, reading, limit.period_ns);
+    limit.period_ns = rlm_i_period_heard(&limiter->heard[index], reading, limit.period_ns);
     limit.burst = given.follow == RLM_LEARN ? limit.amount : rlm_i_scale_up(given.burst, limit.amount, given.amount);
+    if (given.follow == RLM_SHRINK) rlm_i_shrink(&limit, &given);
     if (limit.burst > RLM_AMOUNT_MAX) limit.burst = RLM_AMOUNT_MAX;
     limit.guard_ns = rlm_i_guard_heard(limiter, &given, limit.period_ns);
     return limit;

@@ -1491,6 +1491,28 @@ static void figures_that_are_not_a_bucket_s_are_not_believed(void) {
     }
 }
 
+/* 1200 a minute were given, and the server gives them by the hundred in 5 s: as much, a smaller burst. A period
+   that is longer is of another limit. */
+static void a_limit_shrinks_to_a_shorter_period_too(void) {
+    rlm_limit limit = rlm_per_minute(RLM_REQUESTS, 1200);
+    uint64_t rate;
+    make(&limit, 1);
+    read_period(100, 60, 2 * SECOND, 4990 * MS, 5010 * MS, START);
+    limit = in_force(0);
+    rate = limit.amount * MINUTE / limit.period_ns;
+    CHECK_SO(limit.burst == 100 && rate >= 1190 && rate <= 1200, "burst %" PRIu64 ", %" PRIu64 " a minute", limit.burst, rate);
+    read_period(50, 30, 2 * SECOND, 4990 * MS, 5010 * MS, START + SECOND);
+    limit = in_force(0);
+    rate = limit.amount * MINUTE / limit.period_ns;
+    CHECK_SO(limit.burst == 50 && rate >= 595 && rate <= 602, "burst %" PRIu64 ", %" PRIu64 " a minute", limit.burst, rate);
+    read_period(400, 390, 1 * SECOND, 4990 * MS, 5010 * MS, START + 2 * SECOND); /* faster than given: as given */
+    limit = in_force(0);
+    CHECK_SO(limit.burst == 400 && limit.amount == 1200 && limit.period_ns == MINUTE, "burst %" PRIu64, limit.burst);
+    read_period(100, 99, 864 * SECOND, DAY - SECOND, DAY + SECOND, START + 3 * SECOND);
+    CHECK_EQ(in_force(0).amount, 1200);
+    CHECK_EQ(in_force(0).burst, 400);
+}
+
 static void a_period_of_years_is_not_inferred(void) {
     rlm_limit limit = rlm_learned(RLM_REQUESTS, MINUTE);
     make(&limit, 1);
@@ -2103,6 +2125,7 @@ static const check_case cases[] = {
     CASE(a_refusal_of_what_is_not_counted_here_waits_longer_each_time),
     CASE(a_period_is_inferred),
     CASE(figures_that_are_not_a_bucket_s_are_not_believed),
+    CASE(a_limit_shrinks_to_a_shorter_period_too),
     CASE(a_period_of_years_is_not_inferred),
     CASE(a_ramp_at_rest_admits_all),
     CASE(a_ramp_goes_back_to_the_former_pace_and_climbs),
