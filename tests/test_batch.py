@@ -292,7 +292,7 @@ def test_a_refusal_that_names_what_the_provider_should_not_have(referee, files, 
     files.prompts(100)
     relay = referee("--rpm", 6000, "--tpm", 36000, "--period", 2, "--latency-ms", "5:50")
     run = files.run(relay.url, "--provider", provider, "--period", 2)
-    assert run.code == 0 and run.counts["rejected"] <= 12, run
+    assert run.code == 0 and run.counts["rejected"] <= 64, run      # those in flight when it begins, not each that follows
 
 
 @pytest.mark.parametrize("policy", ["window", "fixed"])
