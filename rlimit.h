@@ -359,8 +359,10 @@ RLM_I_INLINE rlm_limit rlm_learned(uint32_t meter, uint64_t period_ns) {
 }
 
 /* rlm_adaptive is a cap on permits out at once that rlm_observe moves between least and most (1 to 2^31):
-   it grows while answers take no longer for it, and shrinks when the server is overloaded. A number
-   that the server refused it passes by one in ten minutes. It begins at limit.burst: 8, which takes as
+   it grows while answers take no longer for it and half of it was used, by half until that first did not help, then by an eighth;
+   it shrinks by three tenths when the server is overloaded (so a server that fails a tenth of all requests whatever the load holds
+   it near least). Above what the server was seen to hold when it refused more it goes after ten minutes, by 1, then 2, 4 ... It never
+   goes below least: give 1, unless you know better. It begins at limit.burst: 8, which takes as
    unhurried how fast answers come to eight at a time; fewer if you do not know even that. */
 RLM_I_INLINE rlm_limit rlm_adaptive(uint32_t least, uint32_t most) {
     rlm_limit limit = rlm_concurrent(most);
@@ -882,11 +884,13 @@ typedef struct rlm_i_heard {
     uint64_t period_least_ns, period_most_ns;
     uint64_t period_doubt; /* how many more answers must agree before these are believed */
     uint64_t others, others_ns; /* what answers of late showed others to have used; when */
-    uint64_t surprise;     /* about the most that others was */
+    uint64_t surprise;     /* about the most that others was; 1024 to a token */
     uint64_t trails, trail_ns[RLM_I_TRAIL], trail[RLM_I_TRAIL]; /* where TAT was of late */
     uint64_t round_ns, round; /* RLM_ADAPT: the round begun, what it saw. RLM_LEARN: likewise. A cap lowered: when */
     uint64_t best_ns;      /* RLM_ADAPT: the shortest mean delay */
-    uint64_t ceiling, ceiling_ns; /* RLM_ADAPT: one less than the server refused, 0: nothing; since when */
+    uint64_t answers, peak; /* RLM_ADAPT: how many there were; the most that were out in this round */
+    uint64_t ceiling, ceiling_ns; /* RLM_ADAPT: what the server was seen to hold when it refused one more, 0: nothing; since when */
+    uint64_t ceiling_step; /* by how much it is to rise next */
 } rlm_i_heard;
 
 typedef struct rlm_i_entry {
@@ -1137,7 +1141,9 @@ RLM_I_INLINE rlm_reading rlm_reading_none(uint32_t meter) {
      What was sent since the request counts as having arrived before it, as far as it can have: requests overtake
      each other, and to take a burst off twice costs a period. The answers to it show the rest.
    - A refusal pauses the limits it names, or all, for as long as the server says; if it does not
-     say, until enough remains, or 5 s and twice that each time in a row.
+     say, until enough remains; or, where no figures explain it, 5 s and twice that each time in a row.
+   - A refusal of concurrent requests lowers the cap to one less than are out (not RLM_FIXED); back by one in each minute that it was
+     full. A cap that may not go lower pauses: 0.5 s, and twice that each time in a row.
    - The limit and its period are followed as far as limit.follow allows. What was available stays;
      more becomes available only if the server says that it remains.
    - Buckets keep in hand what may change between a request and its answer: their guard follows the
@@ -2897,7 +2903,7 @@ static int rlm_i_fit(rlm_limiter *limiter, size_t index, const rlm_reading *read
     }
     if (rlm_i_near(period, reading->period_ns)) return 3;
     if (limit.amount == reading->limit) return 2;
-    return moves || reading->period_ns == 0 ? 1 : 0;
+    return reading->period_ns == 0 ? 1 : 0;
 }
 
 /* The index of the limit that a reading fits best, or count. */
@@ -2950,15 +2956,15 @@ static uint64_t rlm_i_bucket_hold(rlm_bucket *bucket, uint64_t generation, uint6
     return need - ahead;
 }
 
-/* Moves TAT on by more, unless it has passed even so. Returns by how much. */
-static uint64_t rlm_i_bucket_push(rlm_bucket *bucket, uint64_t generation, uint64_t more, uint64_t now_ns) {
+/* Moves TAT on by more, from then if it lies before that, unless it has passed even so. Returns by how much. */
+static uint64_t rlm_i_bucket_push(rlm_bucket *bucket, uint64_t generation, uint64_t more, uint64_t then, uint64_t now_ns) {
     uint64_t seen, next, ticks;
     do {
         rlm_i_rate *rate;
         seen = rlm_i_bucket_word(bucket, now_ns);
         rate = &bucket->rate[seen & 1];
         ticks = rlm_i_ticks(rate, now_ns);
-        next = (seen >> 2) + more;
+        next = (seen >> 2 > then ? seen >> 2 : then) + more;
         if (((seen ^ generation) & 3) != 0 || more == 0 || next <= ticks || next >> 62 != 0) return 0;
         rlm_i_owe(rate, seen >> 2, next - (seen >> 2 > ticks ? seen >> 2 : ticks), next, ticks);
     } while (!rlm_i_cas_seq_cst(&bucket->word, &seen, next << 2 | (seen & 3)));
@@ -2997,21 +3003,24 @@ static uint64_t rlm_i_surprised(rlm_limiter *limiter, size_t index, uint64_t mor
     if (others > most) others = most;
     heard->others = others;
     heard->others_ns = now_ns;
-    next = others + others / 2 < most ? others + others / 2 : most;
-    if (next < seen - seen / 1024) next = seen - seen / 1024;
+    next = (others + others / 2 < most ? others + others / 2 : most) * 1024;
+    if (next < seen - seen / 1024) next = seen - seen / 1024 - 1; /* it fades */
     heard->surprise = next;
-    return next > seen ? next - seen : 0;
+    return next > seen ? next / 1024 - seen / 1024 : 0;
 }
 
-/* Where TAT was of late, less what was corrected: a note every eighth of the delay. */
+/* Where TAT was of late, less what was corrected; of a cap, how many answers there were: a note every eighth of the delay. */
 static void rlm_i_note_trail(rlm_limiter *limiter, size_t index, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
-    uint64_t last = (heard->trails - 1) % RLM_I_TRAIL, corrected = rlm_i_load_seq_cst(&limiter->entry[index].corrected) >> 2;
-    if (limiter->entry[index].kind != RLM_BUCKET) return;
+    rlm_i_entry *entry = &limiter->entry[index];
+    uint64_t last = (heard->trails - 1) % RLM_I_TRAIL, note = heard->answers;
+    if (entry->kind != RLM_BUCKET && entry->kind != RLM_CONCURRENCY) return;
     if (heard->trails != 0 && now_ns < heard->trail_ns[last] + limiter->delay_ns / 8) return;
+    if (entry->kind == RLM_BUCKET)
+        note = (rlm_i_bucket_word(&entry->as.bucket, now_ns) >> 2) - (rlm_i_load_seq_cst(&entry->corrected) >> 2);
     last = heard->trails++ % RLM_I_TRAIL;
     heard->trail_ns[last] = now_ns;
-    heard->trail[last] = (rlm_i_bucket_word(&limiter->entry[index].as.bucket, now_ns) >> 2) - corrected;
+    heard->trail[last] = note;
 }
 
 /* TAT when all that can have overtaken a request sent at since_ns had been sent, with all corrections made since. */
@@ -3034,10 +3043,11 @@ static void rlm_i_merge_bucket(rlm_limiter *limiter, size_t index, const rlm_per
                                uint64_t back, uint64_t now_ns) {
     rlm_i_entry *entry = &limiter->entry[index];
     rlm_bucket *bucket = &entry->as.bucket;
-    uint64_t seen = rlm_i_bucket_word(bucket, now_ns), surprise = limiter->heard[index].surprise, then, tat, used, ahead, more = 0;
+    uint64_t seen = rlm_i_bucket_word(bucket, now_ns), reserve = limiter->heard[index].surprise / 1024, then, tat, used, ahead, more = 0;
     const rlm_i_rate *rate = &bucket->rate[seen & 1];
     uint64_t token = rlm_i_load_seq_cst(&rate->token), most = rlm_i_load_seq_cst(&rate->burst) / 8;
-    uint64_t need = rlm_i_ahead_if(rate, remaining, back);
+    uint64_t need = rlm_i_ahead_if(rate, remaining, back), others;
+    rlm_i_amounts amounts;
     if (token == 0) return;
     if (permit == NULL) {
         rlm_i_add(&entry->corrected, rlm_i_bucket_hold(bucket, seen, need, now_ns) << 2);
@@ -3049,9 +3059,13 @@ static void rlm_i_merge_bucket(rlm_limiter *limiter, size_t index, const rlm_per
     tat = rlm_i_overtaken(limiter, index, permit->since_ns, now_ns);
     ahead = tat > then && tat - then < UINT64_C(1) << 61 ? tat - then : 0;
     if (used >> 63 == 0 && used >> 2 > ahead) ahead = used >> 2;
-    need += (surprise < most ? surprise : most) * token;
-    if (need > ahead) more = rlm_i_bucket_push(bucket, seen, need - ahead, now_ns);
-    more += rlm_i_bucket_push(bucket, seen, rlm_i_surprised(limiter, index, more / token, most, now_ns) * token, now_ns);
+    reserve = (reserve < most ? reserve : most) * token;
+    if (need + reserve > ahead) more = rlm_i_bucket_push(bucket, seen, need + reserve - ahead, then, now_ns);
+    rlm_i_amounts_of(&amounts, &permit->cost);
+    others = more;
+    if (ahead <= amounts.of[entry->meter] * token + rlm_i_load_seq_cst(&rate->lag)) /* it was idle: nothing was in hand */
+        others = more > reserve ? more - reserve : 0;
+    more += rlm_i_bucket_push(bucket, seen, rlm_i_surprised(limiter, index, others / token, most, now_ns) * token, then, now_ns);
     rlm_i_add(&entry->corrected, more << 2);
 }
 
@@ -3069,7 +3083,7 @@ static void rlm_i_merge_count(rlm_limiter *limiter, size_t index, const rlm_perm
         if (calendar && rlm_i_calendar_plan(&entry->as.calendar, 0, false, now_ns, &step) != 0) return;
         if (calendar && step.mark != permit->mark[index]) return; /* an answer of another period */
         then = rlm_i_used_then(limiter, index, permit);
-        if (then >> 63 == 0 && then > used) used = then;
+        if (then > used) used = then;
     }
     if (used >= usage.limit + back - remaining) return;
     more = usage.limit + back - remaining - used;
@@ -3097,7 +3111,7 @@ static uint64_t rlm_i_period_most(const rlm_reading *reading) {
     uint64_t spare = 1 + reading->rounding, late_ns = 10 * RLM_MINUTE_NS;
     if (reading->period_most_ns != RLM_UNSAID || reading->period_least_ns == 0) return reading->period_most_ns;
     if (reading->reset_ns >= RLM_I_PERIOD_MAX || reading->remaining >= reading->limit) return RLM_UNSAID;
-    if (reading->limit > RLM_AMOUNT_MAX || reading->limit - reading->remaining <= spare) return RLM_UNSAID;
+    if (reading->limit - reading->remaining <= spare) return RLM_UNSAID;
     return rlm_i_scale_up(reading->reset_ns + late_ns, reading->limit, reading->limit - reading->remaining - spare);
 }
 
@@ -3129,9 +3143,12 @@ static uint64_t rlm_i_period_heard(rlm_i_heard *heard, const rlm_reading *readin
     most = heard->period_most_ns;
     if (guess >= least && guess <= most) return guess;
     if (heard->period_doubt != 0 || (least > RLM_I_PERIOD_MAX && !rlm_i_is_exact(reading))) return usual;
-    for (i = 0; i < sizeof common / sizeof *common; i++)
-        if (common[i] >= least && common[i] <= most) return common[i];
-    return most < RLM_I_PERIOD_MAX ? most : least; /* the longer, the slower */
+    if (usual >= least && usual <= most) return usual;
+    for (i = 0; i < sizeof common / sizeof *common; i++) {
+        bool close = reading->period_most_ns == RLM_UNSAID || most <= least + least / 4;
+        if (close && common[i] >= least && common[i] <= most) return common[i];
+    }
+    return most < RLM_I_PERIOD_MAX ? most : least; /* the longer, the slower: more figures will tell */
 }
 
 /* The guard a bucket should have: as configured, or as long as answers take, up to a share of the period. */
@@ -3165,7 +3182,6 @@ static rlm_limit rlm_i_limit_heard(rlm_limiter *limiter, size_t index, const rlm
         if (given.follow == RLM_SHRINK && limit.amount > given.amount) limit.amount = given.amount;
         return limit;
     }
-    if (rlm_i_is_unknown(limiter, index)) limit.period_ns = given.period_ns;
     limit.period_ns = rlm_i_period_heard(&limiter->heard[index], reading, limit.period_ns);
     limit.burst = given.follow == RLM_LEARN ? limit.amount : rlm_i_scale_up(given.burst, limit.amount, given.amount);
     if (given.follow == RLM_SHRINK) rlm_i_shrink(&limit, &given);
@@ -3210,7 +3226,6 @@ static bool rlm_i_follow(rlm_limiter *limiter, size_t index, const rlm_permit *p
     uint64_t sent, seen, need;
     rlm_bucket *bucket = &limiter->entry[index].as.bucket;
     if (!first && is.amount == was.amount && is.burst == was.burst && is.period_ns == was.period_ns) return false;
-    if (rlm_i_near(is.guard_ns, was.guard_ns)) is.guard_ns = was.guard_ns;
     if (is.kind != RLM_BUCKET) {
         if (rlm_i_set(limiter, index, &is, now_ns) == RLM_OK) rlm_i_store_seq_cst(&heard->known, 1);
         return false;
@@ -3236,7 +3251,7 @@ static bool rlm_i_follow(rlm_limiter *limiter, size_t index, const rlm_permit *p
 static bool rlm_i_is_tightest(rlm_limiter *limiter, size_t index, const rlm_feedback *feedback, const rlm_reading *reading) {
     const rlm_reading *other = feedback->reading;
     for (; other < feedback->reading + feedback->count; other++)
-        if (other != reading && rlm_i_limit_read(limiter, other) == index &&
+        if (other != reading && other->limit != 0 && rlm_i_limit_read(limiter, other) == index &&
             (other->limit < reading->limit || (other->limit == reading->limit && other < reading)))
             return false;
     return true;
@@ -3249,7 +3264,7 @@ static void rlm_i_hear(rlm_limiter *limiter, const rlm_permit *permit, const rlm
     uint64_t since_ns = permit != NULL ? permit->since_ns : now_ns, back = 0;
     rlm_i_amounts amounts;
     bool moved = false;
-    if (index == limiter->count) return;
+    if (index == limiter->count || reading->limit == 0) return;
     if (permit != NULL && feedback->outcome == RLM_REFUSED) { /* it was not charged there, and will be given back here */
         rlm_i_amounts_of(&amounts, &permit->cost);
         back = amounts.of[reading->meter];
@@ -3326,11 +3341,12 @@ static void rlm_i_hold_until(rlm_limiter *limiter, size_t index, const rlm_permi
     rlm_i_add(&limiter->entry[index].corrected, rlm_i_bucket_hold(bucket, seen, need, now_ns) << 2);
 }
 
-/* Another amount in the same period, the burst in proportion. */
-static void rlm_i_set_amount(rlm_limiter *limiter, size_t index, uint64_t amount, uint64_t now_ns) {
+/* Another amount in the same period, the burst in proportion, but no less than a request. */
+static void rlm_i_set_amount(rlm_limiter *limiter, size_t index, uint64_t amount, uint64_t request, uint64_t now_ns) {
     rlm_limit limit = rlm_i_limit_now(limiter, index);
     limit.burst = rlm_i_scale_up(limit.burst, amount, limit.amount);
     limit.amount = amount;
+    if (limit.burst < request) limit.burst = request;
     if (limit.burst > RLM_AMOUNT_MAX) limit.burst = RLM_AMOUNT_MAX;
     (void)rlm_i_set(limiter, index, &limit, now_ns);
     rlm_i_store_seq_cst(&limiter->heard[index].known, 2);
@@ -3377,7 +3393,7 @@ static void rlm_i_guess(rlm_limiter *limiter, size_t index, const rlm_permit *pe
     }
     amount -= amount / (nothing ? 32 : 8);
     if (amount < cost) amount = cost; /* it will be admitted, later */
-    rlm_i_set_amount(limiter, index, amount != 0 ? amount : 1, now_ns);
+    rlm_i_set_amount(limiter, index, amount, cost, now_ns);
     if (now_ns > heard->since_ns) heard->since_ns = now_ns;
 }
 
@@ -3387,7 +3403,6 @@ static void rlm_i_guess_higher(rlm_limiter *limiter, size_t index, uint64_t now_
     rlm_usage usage;
     rlm_limit given;
     uint64_t amount;
-    if (limiter->entry[index].kind == RLM_CONCURRENCY) return;
     if (rlm_i_is_unknown(limiter, index)) (void)rlm_i_taken(limiter, index, now_ns);
     if (rlm_i_load_seq_cst(&heard->known) != 2 || now_ns < heard->round_ns + RLM_MINUTE_NS) return;
     if (rlm_status(limiter, index, &usage, now_ns) != RLM_OK || 2 * usage.used < usage.limit) return;
@@ -3395,7 +3410,7 @@ static void rlm_i_guess_higher(rlm_limiter *limiter, size_t index, uint64_t now_
     amount += amount / 64 + 1;
     given = rlm_i_given(limiter, index);
     if (given.follow == RLM_SHRINK && amount > given.amount) amount = given.amount;
-    rlm_i_set_amount(limiter, index, amount, now_ns);
+    rlm_i_set_amount(limiter, index, amount, 1, now_ns);
 }
 
 /* A cap that is not adaptive but too high: one less than are out. */
@@ -3436,6 +3451,17 @@ static uint64_t rlm_i_wait_unasked(rlm_limiter *limiter, const rlm_permit *permi
     return 5 * RLM_SECOND_NS << (times < 4 ? times - 1 : 3);
 }
 
+/* A cap that can go no lower, or may not: others hold the places. Half a second, and twice that each time up to 32. */
+static void rlm_i_brake_cap(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t now_ns) {
+    rlm_limit limit = rlm_i_limit_now(limiter, index);
+    uint64_t out = rlm_i_load_seq_cst(&limiter->entry[index].as.concurrency.word) & UINT32_MAX, times;
+    uint64_t floor = limit.follow == RLM_ADAPT ? limit.least : limit.follow == RLM_FIXED ? limit.amount : 1;
+    if (out > floor || (limit.follow == RLM_ADAPT && limit.amount > floor)) return;
+    (void)rlm_i_wait_unasked(limiter, permit, now_ns);
+    times = limiter->refusals;
+    rlm_i_pause(limiter, index, RLM_SECOND_NS / 2 << (times < 7 ? times - 1 : 6), now_ns);
+}
+
 /* The limit of which an answer leaves the smallest part, among those it names. count if it tells of none. */
 static size_t rlm_i_emptiest(rlm_limiter *limiter, const rlm_feedback *feedback) {
     uint64_t least = UINT64_MAX;
@@ -3471,14 +3497,28 @@ static bool rlm_i_is_foreign(const rlm_limiter *limiter, const rlm_feedback *fee
     return feedback->named != 0 && rlm_i_named_here(limiter, feedback->named) == 0;
 }
 
-/* How long all are to wait. As the server says; if it does not, and no figures tell, or it names what is not counted
+/* Whether the figures of a refusal explain it: of something that is counted here, less remains than twice the request,
+   as estimates err. */
+static bool rlm_i_is_explained(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback) {
+    rlm_i_amounts amounts;
+    size_t i;
+    for (i = 0; permit != NULL && i < feedback->count; i++) {
+        const rlm_reading *reading = &feedback->reading[i];
+        size_t index = rlm_i_limit_read(limiter, reading);
+        rlm_i_amounts_of(&amounts, &permit->cost);
+        if (reading->remaining == RLM_UNSAID || reading->limit == 0 || index == limiter->count) continue;
+        if (!rlm_i_is_named(limiter, index, feedback->named)) continue;
+        if (rlm_i_remaining(reading) < 2 * amounts.of[reading->meter]) return true;
+    }
+    return false;
+}
+
+/* How long all are to wait. As the server says; if it does not, and no figures explain it, or it names what is not counted
    here, ever longer. */
 static uint64_t rlm_i_wait_refused(rlm_limiter *limiter, const rlm_permit *permit, const rlm_feedback *feedback, uint64_t now_ns) {
     uint64_t wait_ns = rlm_i_wait_asked(feedback), unasked_ns;
-    bool foreign = rlm_i_is_foreign(limiter, feedback), remains = false;
-    size_t i;
-    for (i = 0; i < feedback->count; i++) remains |= feedback->reading[i].remaining != RLM_UNSAID;
-    if (!foreign && (wait_ns != 0 || remains || feedback->named == RLM_NAMED_CONCURRENCY)) return wait_ns;
+    bool foreign = rlm_i_is_foreign(limiter, feedback), cap = feedback->named == RLM_NAMED_CONCURRENCY;
+    if (!foreign && (wait_ns != 0 || cap || rlm_i_is_explained(limiter, permit, feedback))) return wait_ns;
     unasked_ns = rlm_i_wait_unasked(limiter, permit, now_ns);
     if (unasked_ns <= wait_ns) return wait_ns;
     (void)rlm_pause(limiter, RLM_ALL, unasked_ns, now_ns);
@@ -3494,7 +3534,9 @@ static void rlm_i_refused(rlm_limiter *limiter, const rlm_permit *permit, const 
         bool meant = told ? i == emptiest : rlm_i_near(rlm_i_limit_now(limiter, i).period_ns, shortest_ns);
         if (!rlm_i_is_named(limiter, i, feedback->named)) continue;
         if (limiter->entry[i].kind == RLM_CONCURRENCY) {
-            if (feedback->named != 0) rlm_i_lower_cap(limiter, i, now_ns);
+            if (feedback->named == 0) continue;
+            rlm_i_lower_cap(limiter, i, now_ns);
+            rlm_i_brake_cap(limiter, i, permit, now_ns);
             continue;
         }
         if (meant && !told) rlm_i_guess(limiter, i, permit, rlm_i_wait_asked(feedback), now_ns);
@@ -3506,7 +3548,7 @@ static void rlm_i_refused(rlm_limiter *limiter, const rlm_permit *permit, const 
 /* -- feedback: adaptive concurrency -- */
 
 /* A round is 16 to 64 answers to requests sent since it began. While their mean delay is near the
-   shortest mean there was, more at a time do no harm, and the cap grows: doubled until it first did
+   shortest mean there was, more at a time do no harm, and the cap grows: by half until it first did
    not help, then by an eighth. A cap of twice what the server works on makes delays twice as long; beyond 2.5 times
    it shrinks. Delays are means over a round, not compared one by one: answers of a language model differ
    tenfold. On overload it loses three tenths, once for all that were sent before. After TCP's slow start
@@ -3515,28 +3557,54 @@ static void rlm_i_set_cap(rlm_limiter *limiter, size_t index, uint64_t cap, uint
     rlm_i_heard *heard = &limiter->heard[index];
     rlm_limit limit = rlm_i_given(limiter, index);
     if (heard->ceiling != 0 && cap > heard->ceiling && now_ns > heard->ceiling_ns + 10 * RLM_MINUTE_NS) {
-        heard->ceiling++;
+        heard->ceiling += heard->ceiling_step; /* faster and faster, until it is refused again */
+        heard->ceiling_step *= 2;
         heard->ceiling_ns = now_ns;
     }
     if (heard->ceiling != 0 && cap > heard->ceiling) cap = heard->ceiling;
     if (cap < limit.least) cap = limit.least;
     if (cap < limit.amount) limit.amount = cap;
     (void)rlm_concurrency_reconfigure(&limiter->entry[index].as.concurrency, &limit);
-    heard->round = 0;
+    heard->round = heard->peak = 0;
     heard->round_ns = now_ns;
+}
+
+/* How many the server holds at most, by a refusal: those out now, but for this one, and those that were answered since it
+   was sent. That is too many while other refusals are on their way; the last of them tells. */
+static uint64_t rlm_i_held(rlm_limiter *limiter, size_t index, const rlm_permit *permit) {
+    const rlm_i_heard *heard = &limiter->heard[index];
+    uint64_t out = rlm_i_load_seq_cst(&limiter->entry[index].as.concurrency.word) & UINT32_MAX, since_ns = permit->since_ns;
+    uint64_t before = heard->answers, earliest_ns = UINT64_MAX, i;
+    for (i = 0; i < RLM_I_TRAIL && i < heard->trails; i++) { /* the last note before it was sent, or the first of all */
+        uint64_t at_ns = heard->trail_ns[i], best_ns = earliest_ns;
+        bool better = best_ns > since_ns ? at_ns < best_ns : at_ns <= since_ns && at_ns > best_ns;
+        if (!better) continue;
+        earliest_ns = at_ns;
+        before = heard->trail[i];
+    }
+    return (out != 0 ? out - 1 : 0) + (heard->answers - before);
 }
 
 static void rlm_i_overloaded(rlm_limiter *limiter, size_t index, const rlm_permit *permit, bool refused, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
-    uint64_t cap = rlm_i_limit_now(limiter, index).amount, out = permit != NULL ? permit->used[index] : cap;
+    uint64_t cap = rlm_i_limit_now(limiter, index).amount, held;
+    bool anew = permit == NULL || permit->since_ns >= heard->since_ns, lower = false;
     if (heard->first.follow != RLM_ADAPT) return;
-    if (refused && out > 1 && (heard->ceiling == 0 || out <= heard->ceiling)) { /* with this one it was too many */
-        heard->ceiling = out - 1;
-        heard->ceiling_ns = now_ns;
+    if (refused && permit != NULL) {
+        held = rlm_i_held(limiter, index, permit);
+        if (anew && held >= cap) held = cap - 1; /* with this one it was too many */
+        lower = held != 0 && (heard->ceiling == 0 || held <= heard->ceiling);
+        if (lower) {
+            heard->ceiling = held;
+            heard->ceiling_ns = now_ns;
+            heard->ceiling_step = 1;
+        }
     }
-    if (permit != NULL && permit->since_ns < heard->since_ns && cap <= heard->ceiling) return;
-    if (permit == NULL || permit->since_ns >= heard->since_ns) cap -= (3 * cap + 9) / 10;
-    heard->since_ns = now_ns;
+    if (!anew && !(lower && cap > heard->ceiling)) return;
+    if (anew) {
+        cap -= (3 * cap + 9) / 10;
+        heard->since_ns = now_ns;
+    }
     rlm_i_store_seq_cst(&heard->known, 1);
     rlm_i_set_cap(limiter, index, cap, now_ns);
 }
@@ -3546,7 +3614,9 @@ static void rlm_i_adapt(rlm_limiter *limiter, size_t index, const rlm_permit *pe
     uint64_t cap = rlm_i_load_seq_cst(&limiter->entry[index].as.concurrency.word) >> 32;
     uint64_t wanted = cap < 16 ? 16 : cap < 64 ? cap : 64, round = heard->round, best = heard->best_ns, mean;
     if (heard->first.follow != RLM_ADAPT || permit == NULL || now_ns <= permit->since_ns) return;
+    heard->answers++;
     if (permit->since_ns < heard->round_ns) return;
+    if (permit->used[index] > heard->peak) heard->peak = permit->used[index];
     round += (UINT64_C(1) << 48) + ((now_ns - permit->since_ns) / 1000 & ((UINT64_C(1) << 40) - 1));
     heard->round = round;
     if (round >> 48 < wanted) return;
@@ -3554,7 +3624,7 @@ static void rlm_i_adapt(rlm_limiter *limiter, size_t index, const rlm_permit *pe
     if (best == 0 || mean < best) best = mean;
     if (mean > 2 * best + best / 2 && cap <= heard->first.least) best = mean; /* requests have become longer */
     if (mean <= best + best / 2) {
-        if (2 * permit->used[index] >= cap) cap += rlm_i_load_seq_cst(&heard->known) == 0 ? cap : cap / 8 + 1;
+        if (2 * heard->peak >= cap) cap += rlm_i_load_seq_cst(&heard->known) == 0 ? cap / 2 + 1 : cap / 8 + 1;
         best += best / 50; /* they do, little by little */
     } else {
         rlm_i_store_seq_cst(&heard->known, 1);
@@ -3598,9 +3668,9 @@ static void rlm_i_slow_down(rlm_limiter *limiter, size_t index, const rlm_permit
         if (pace > held) pace = held;
     }
     if (limiter->former_ns == 0) former = pace / 2;
-    if (former > pace - pace / 4) former = pace - pace / 4;
+    if (former > pace - (pace + 3) / 4) former = pace - (pace + 3) / 4;
     if (former < pace / 4) former = pace / 4;
-    rlm_i_set_pace(limiter, index, former != 0 ? former : 1, now_ns);
+    rlm_i_set_pace(limiter, index, former, now_ns);
     rlm_i_store_seq_cst(&heard->pace_ns, now_ns + rlm_i_load_seq_cst(&heard->period_ns));
 }
 
@@ -3649,7 +3719,7 @@ static void rlm_i_probe_answered(rlm_limiter *limiter, const rlm_feedback *feedb
         if (open) break;
     }
     for (i = 0; i < feedback->count; i++)
-        open |= feedback->reading[i].limit != RLM_UNSAID && rlm_i_limit_read(limiter, &feedback->reading[i]) < limiter->count;
+        open |= feedback->reading[i].limit - 1 < RLM_UNSAID - 1 && rlm_i_limit_read(limiter, &feedback->reading[i]) < limiter->count;
     if (outcome != RLM_ANSWERED && outcome != RLM_REFUSED) return;
     do {
         most = seen >> 32;

@@ -270,11 +270,30 @@ static rlm_cost estimate(const struct run *run, const struct task *task) {
     return cost;
 }
 
+/* A limit that was learned is not known to be that of one request: whoever is larger takes all of it, and the server decides. */
+static void fit_to_learned(struct run *run, rlm_cost *cost) {
+    for (size_t i = 0; i < run->limit_count; i++) {
+        rlm_limit limit;
+        uint64_t most;
+        if (run->limits[i].follow != RLM_LEARN || rlm_in_force(&run->limiter, i, &limit) != RLM_OK) continue;
+        most = limit.kind == RLM_BUCKET ? limit.burst : limit.amount;
+        bool input = limit.meter != RLM_OUTPUT_TOKENS, output = limit.meter != RLM_INPUT_TOKENS;
+        if (limit.meter == RLM_REQUESTS) continue;
+        if (input && cost->input_tokens > most) cost->input_tokens = most;
+        if (input && output) most -= cost->input_tokens;
+        if (output && cost->output_tokens > most) cost->output_tokens = most;
+    }
+}
+
 /* As rlm_acquire. Without limits a retry has the place that its first attempt took. */
 static uint64_t admit(struct run *run, struct task *task, uint64_t now_ns) {
     task->cost = estimate(run, task);
     if (run->options.no_limit) return task->attempts > 0 || run->active < run->options.most_in_flight ? 0 : RLM_ON_RELEASE;
     uint64_t wait_ns = rlm_acquire(&run->limiter, &task->cost, now_ns, &task->permit);
+    if (wait_ns == RLM_NEVER) {
+        fit_to_learned(run, &task->cost);
+        wait_ns = rlm_acquire(&run->limiter, &task->cost, now_ns, &task->permit);
+    }
     task->permit_out = wait_ns == 0;
     return wait_ns;
 }
@@ -437,7 +456,6 @@ static void judge_status(struct verdict *verdict, const struct transfer *transfe
     bool stop = http->reason == RLM_HTTP_AUTH || http->reason == RLM_HTTP_SPENT;
     verdict->what = http->verdict != RLM_HTTP_NEVER ? RETRY : stop ? STOP : FAILED;
     verdict->error_class = http->error_class;
-    if (http->feedback.named == RLM_NAMED_CONCURRENCY) verdict->error_class = RLM_CLASS_SERVER; /* soon there is a place */
     verdict->message = message != NULL ? message : json_is_string(error) ? json_string_value(error) : "no message";
     snprintf(verdict->code, sizeof verdict->code, "http_%ld", verdict->status);
 }

@@ -148,6 +148,7 @@ static void complete_options(struct options *options) {
     if (options->charge == CHARGE_ESTIMATE) profile->refunds_output = 0;
     for (size_t i = 0; options->period_ms != 0 && i < sizeof profile->period_ns / sizeof *profile->period_ns; i++)
         profile->period_ns[i] = options->period_ms * 1000000;
+    profile->periods_known = options->period_ms != 0;
     profile->output_default = options->max_tokens;
     profile->retry_after_max_ns = options->retry_after_max_ms * 1000000;
     options->most_in_flight = options->concurrency != 0 ? options->concurrency : MOST_IN_FLIGHT;

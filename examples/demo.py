@@ -109,6 +109,7 @@ def run(referee, folder, name, source, options):
         figures = json.load(file)
     seen = referee.stats()
     figures["refused"] = sum(seen["refused"].values())
+    figures["status"] = done.returncode
     figures["utilization"] = seen["utilization"] or 0.0
     with open(output, encoding="utf-8") as file:
         figures["given_up"] = sum(json.loads(line)["attempts"] > 1 + SDK_RETRIES for line in file)
@@ -180,7 +181,9 @@ def main():
         figures = compare(source, folder)
     print("result requests=%d completed=%d rejected=%d utilization=%.3f" % (
         figures["requests"], figures["completed"], figures["refused"], figures["utilization"]))
-    return 0 if figures["refused"] == figures["rejected"] == 0 and figures["completed"] == figures["requests"] else 1
+    if figures["status"] != 0:
+        print("batch ended with status %d: see above" % figures["status"])
+    return 0 if figures["refused"] == figures["rejected"] == figures["status"] == 0 and figures["completed"] == figures["requests"] else 1
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ typedef struct rlm_http_profile {
     uint32_t output_permille;                  /* what a token of output counts once it is there: 1000; Bedrock 5000 */
     uint64_t output_default;                   /* reserved where a request names no maximum; 0: what is expected */
     uint64_t retry_after_max_ns;               /* longer waits that a server asks for are cut to this; 0: an hour */
+    uint64_t periods_known;                    /* 1: the periods are as above, whatever the figures seem to tell */
 } rlm_http_profile;
 
 /* rlm_http_profile_of fills *profile with the profile of that name and returns true; false, and leaves it,
@@ -143,7 +144,7 @@ typedef struct rlm_i_http_item {
 typedef struct rlm_http {
     uint32_t verdict;          /* RLM_HTTP_OK ... */
     uint32_t reason;           /* RLM_HTTP_NO_REASON ... */
-    uint32_t error_class;      /* for rlm_backoff_next: RLM_CLASS_ */
+    uint32_t error_class;      /* for rlm_backoff_next: RLM_CLASS_; of too many concurrent requests RLM_CLASS_SERVER, as it is soon over */
     uint32_t capped;           /* 1: the server asked for more than retry_after_max_ns */
     uint64_t wait_ns;          /* how long the server asks to wait, also of RLM_HTTP_NEVER; 0: it did not say */
     rlm_feedback feedback;     /* for rlm_observe */
@@ -232,39 +233,39 @@ extern "C" {
 #define RLM_I_HTTP_THOUSANDS {0, 1000, 1000, 1000, 0, 0}
 
 /* Columns: name, headers, kind, meters, zone, | periods, rounding, | output reserved at admission, given back, | permille of
-   cache read, of it when settled, of cache write, of output, | output by default, longest wait.
+   cache read, of it when settled, of cache write, of output, | output by default, longest wait, whether periods are certain.
    Sources: "doc" the provider's documentation, "seen" fitted to answers, "careful" not known, so the dearer. */
 static const rlm_http_profile rlm_i_http_profiles[] = {
     /* kind doc: continuous refill; rounding doc: nearest thousand; max_tokens not counted, doc 2026; cache read not counted, doc */
     {"anthropic", RLM_HTTP_ANTHROPIC, RLM_BUCKET, RLM_I_HTTP_IOTPM, RLM_HTTP_UTC,
-     RLM_I_HTTP_MINUTES, RLM_I_HTTP_THOUSANDS, 0, 0, 0, 0, 1000, 1000, 0, RLM_HOUR_NS},
+     RLM_I_HTTP_MINUTES, RLM_I_HTTP_THOUSANDS, 0, 0, 0, 0, 1000, 1000, 0, RLM_HOUR_NS, 0},
     /* kind seen: reset = used / limit x period; max_tokens charged, doc; no refund documented; cached tokens count, doc */
     {"openai", RLM_HTTP_X, RLM_BUCKET, RLM_I_HTTP_TPM, RLM_HTTP_UTC,
-     RLM_I_HTTP_MINUTES, RLM_I_HTTP_EXACT, 1, 0, 1000, 1000, 1000, 1000, 0, RLM_HOUR_NS},
+     RLM_I_HTTP_MINUTES, RLM_I_HTTP_EXACT, 1, 0, 1000, 1000, 1000, 1000, 0, RLM_HOUR_NS, 0},
     /* kind doc: a counter reset each minute; prompt + max_tokens, doc; cache careful */
     {"azure", RLM_HTTP_X, RLM_CALENDAR, RLM_I_HTTP_TPM, RLM_HTTP_UTC,
-     RLM_I_HTTP_MINUTES, RLM_I_HTTP_EXACT, 1, 0, 1000, 1000, 1000, 1000, 0, RLM_HOUR_NS},
+     RLM_I_HTTP_MINUTES, RLM_I_HTTP_EXACT, 1, 0, 1000, 1000, 1000, 1000, 0, RLM_HOUR_NS, 0},
     /* kind careful; reserve, settling and burndown of 5 (newer models 10, 15) doc; cache read is charged first, then not, doc */
     {"bedrock", RLM_I_HTTP_OTHER, RLM_WINDOW, RLM_I_HTTP_TPM, RLM_HTTP_UTC,
-     RLM_I_HTTP_MINUTES, RLM_I_HTTP_EXACT, 1, 1, 1000, 0, 1000, 5000, 0, RLM_HOUR_NS},
+     RLM_I_HTTP_MINUTES, RLM_I_HTTP_EXACT, 1, 1, 1000, 0, 1000, 5000, 0, RLM_HOUR_NS, 0},
     /* no headers found; kind careful; limits on requests and input tokens doc; midnight Pacific doc; cache careful */
     {"gemini", RLM_I_HTTP_OTHER, RLM_WINDOW, RLM_I_HTTP_ITPM, RLM_HTTP_PACIFIC,
-     RLM_I_HTTP_MINUTES, RLM_I_HTTP_EXACT, 0, 0, 1000, 1000, 1000, 1000, 0, RLM_HOUR_NS},
+     RLM_I_HTTP_MINUTES, RLM_I_HTTP_EXACT, 0, 0, 1000, 1000, 1000, 1000, 0, RLM_HOUR_NS, 0},
     /* requests per day, tokens per minute doc; cached tokens free doc; kind seen; reserve careful */
     {"groq", RLM_HTTP_X, RLM_BUCKET, RLM_I_HTTP_TPM, RLM_HTTP_UTC,
-     RLM_I_HTTP_RPD, RLM_I_HTTP_EXACT, 1, 0, 0, 0, 1000, 1000, 0, RLM_HOUR_NS},
+     RLM_I_HTTP_RPD, RLM_I_HTTP_EXACT, 1, 0, 0, 0, 1000, 1000, 0, RLM_HOUR_NS, 0},
     /* input + max_completion_tokens doc; kind doc: continuous refill; refund and cache careful */
     {"cerebras", RLM_HTTP_X, RLM_BUCKET, RLM_I_HTTP_TPM, RLM_HTTP_UTC,
-     RLM_I_HTTP_MINUTES, RLM_I_HTTP_EXACT, 1, 0, 1000, 1000, 1000, 1000, 0, RLM_HOUR_NS},
+     RLM_I_HTTP_MINUTES, RLM_I_HTTP_EXACT, 1, 0, 1000, 1000, 1000, 1000, 0, RLM_HOUR_NS, 0},
     /* unsuffixed headers doc; kind careful; tokens are not limited */
     {"openrouter", RLM_HTTP_X, RLM_WINDOW, RLM_I_HTTP_BIT(RLM_REQUESTS), RLM_HTTP_UTC,
-     RLM_I_HTTP_MINUTES, RLM_I_HTTP_EXACT, 0, 0, 1000, 1000, 1000, 1000, 0, RLM_HOUR_NS},
+     RLM_I_HTTP_MINUTES, RLM_I_HTTP_EXACT, 0, 0, 1000, 1000, 1000, 1000, 0, RLM_HOUR_NS, 0},
     /* upstream headers with a prefix doc; reserves and settles, as its source does; cache careful */
     {"litellm", RLM_I_HTTP_ALL, RLM_BUCKET, RLM_I_HTTP_TPM, RLM_HTTP_UTC,
-     RLM_I_HTTP_MINUTES, RLM_I_HTTP_EXACT, 1, 1, 1000, 1000, 1000, 1000, 0, RLM_HOUR_NS},
+     RLM_I_HTTP_MINUTES, RLM_I_HTTP_EXACT, 1, 1, 1000, 1000, 1000, 1000, 0, RLM_HOUR_NS, 0},
     /* careful in everything */
     {"generic", RLM_I_HTTP_ALL, RLM_WINDOW, RLM_I_HTTP_TPM, RLM_HTTP_UTC,
-     RLM_I_HTTP_MINUTES, RLM_I_HTTP_EXACT, 1, 0, 1000, 1000, 1000, 1000, 0, RLM_HOUR_NS},
+     RLM_I_HTTP_MINUTES, RLM_I_HTTP_EXACT, 1, 0, 1000, 1000, 1000, 1000, 0, RLM_HOUR_NS, 0},
 };
 
 RLM_I_DEF bool rlm_http_profile_of(const char *name, rlm_http_profile *profile) {
@@ -1266,7 +1267,7 @@ static bool rlm_i_make_reading(const rlm_http *http, const rlm_i_http_slot *slot
     }
     reading->period_ns = slot->period_ns != 0 ? slot->period_ns : usual_ns != 0 ? usual_ns : RLM_MINUTE_NS;
     if (slot->period_ns != 0) reading->period_least_ns = reading->period_most_ns = slot->period_ns;
-    else if (http->profile.kind == RLM_BUCKET && (family == RLM_I_OF_ANTHROPIC || family == RLM_I_OF_X ||
+    else if (http->profile.kind == RLM_BUCKET && http->profile.periods_known == 0 && (family == RLM_I_OF_ANTHROPIC || family == RLM_I_OF_X ||
                                                   family == RLM_I_OF_X_NAMED || family == RLM_I_OF_X_PROJECT))
         rlm_i_infer(reading, slot->resolution_ns, slot->reset_at_ns != RLM_UNSAID);
     return true;
@@ -1803,6 +1804,7 @@ static void rlm_i_judge_limited(rlm_http *http, const rlm_i_body *body, const rl
         rlm_i_wait(http, told->wait_ns);
         if (http->profile.kind != RLM_BUCKET) rlm_i_wait(http, reset_ns);
     }
+    if (http->feedback.named == RLM_NAMED_CONCURRENCY) http->error_class = RLM_CLASS_SERVER; /* soon there is a place */
 }
 
 static void rlm_i_judge_429(rlm_http *http, const rlm_i_body *body) {

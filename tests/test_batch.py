@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 
@@ -316,6 +317,22 @@ def test_a_cap_that_is_not_known_costs_no_minute(referee, files):
     run = files.run(relay.url)
     assert run.code == 0 and run.counts["rejected"] <= 8, run
     assert all(result["attempts"] < 8 for result in files.results())
+
+
+def test_places_that_others_hold_cost_few_attempts(referee, files):
+    """A request of somebody else holds the only place for some seconds: the retries of one's own are not burnt on it."""
+    files.prompts(6)
+    relay = referee("--concurrency", 1)
+    relay.fault("delay", value=6, count=1)
+    body = {"model": "m", "messages": [{"role": "user", "content": "long"}]}
+    headers = {"Authorization": "Bearer k", "Content-Type": "application/json"}
+    other = threading.Thread(target=lambda: urllib.request.urlopen(urllib.request.Request(
+        relay.url + "/v1/chat/completions", json.dumps(body).encode(), headers), timeout=DEADLINE_S).read())
+    other.start()
+    until(lambda: relay.stats()["total"]["in_flight"] == 1, "the other request")
+    run = files.run(relay.url, "--concurrency", 1)
+    other.join()
+    assert run.code == 0 and run.counts["rejected"] <= 10, run
 
 
 @pytest.mark.parametrize("mode, amount", [("shrink", 40), ("follow", 40), ("fixed", None)])

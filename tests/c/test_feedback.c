@@ -444,6 +444,196 @@ static void a_correction_leaves_a_window_again(void) {
     }
 }
 
+/* A bucket takes figures that put the period within a tenth of its own; a window goes by the usual period alone. */
+static void figures_of_another_period_are_not_of_this_limit(void) {
+    static const struct { uint64_t least_s, most_s; int is_this; } tries[] = {
+        {55, 57, 1}, {63, 65, 1}, {64, 64, 1}, {70, 70, 0}, {0, 10, 0}, {80, 90, 0}, {3600, 3700, 0}};
+    size_t i;
+    int kind;
+    for (kind = 0; kind < KINDS; kind++)
+        for (i = 0; i < sizeof tries / sizeof *tries; i++) {
+            rlm_limit limit = limit_of(kind, 100);
+            rlm_feedback feedback = feedback_of(RLM_ANSWERED);
+            rlm_reading *reading = read_of(&feedback, RLM_REQUESTS, 90, 10, MINUTE);
+            bool is_this = tries[i].is_this || (kind != A_BUCKET && tries[i].least_s != tries[i].most_s);
+            limit.follow = RLM_FIXED;
+            make(&limit, 1);
+            reading->period_least_ns = tries[i].least_s * SECOND;
+            reading->period_most_ns = tries[i].most_s * SECOND;
+            observe(NULL, &feedback, START);
+            CHECK_SO((left(0, START) < 100) == is_this, "%s, %" PRIu64 " to %" PRIu64 " s: left %" PRId64, kind_name[kind],
+                tries[i].least_s, tries[i].most_s, left(0, START));
+        }
+}
+
+/* Without a period, the amount tells; a limit that is not known yet takes only what is of no other. */
+static void a_reading_is_of_the_limit_that_it_fits_best(void) {
+    rlm_limit limits[2], unknown;
+    limits[0] = rlm_per_minute(RLM_REQUESTS, 50);
+    limits[1] = rlm_per_day(RLM_REQUESTS, 5000);
+    make(limits, 2);
+    hear(NULL, 5000, 100, 0, START);
+    CHECK_SO(left(0, START) == 50 && left(1, START) <= 100, "left %" PRId64 " of 50, %" PRId64 " of 5000", left(0, START),
+        left(1, START));
+    limits[1] = rlm_learned(RLM_REQUESTS, DAY);
+    make(limits, 2);
+    hear(NULL, 50, 30, MINUTE, START);
+    CHECK_EQ(rlm_in_force(&limiter, 1, &unknown), RLM_E_UNKNOWN);
+    CHECK_SO(left(0, START) <= 30, "left %" PRId64, left(0, START));
+    hear(NULL, 4000, 3000, DAY, START);
+    CHECK_EQ(in_force(0).amount, 50);
+    CHECK_SO(in_force(1).amount == 4000 && in_force(1).period_ns == DAY, "%" PRIu64, in_force(1).amount);
+}
+
+static void a_month_is_about_thirty_days(void) {
+    rlm_limit limit = rlm_calendar_month(RLM_REQUESTS, 5000, 0, 0);
+    make(&limit, 1);
+    hear(NULL, 4000, 100, 30 * DAY, START);
+    CHECK_SO(in_force(0).amount == 4000 && left(0, START) <= 100, "%" PRIu64 ", left %" PRId64, in_force(0).amount,
+        left(0, START));
+}
+
+static void no_reading_is_of_a_cap(void) {
+    rlm_limit limit = rlm_concurrent(10);
+    make(&limit, 1);
+    hear(NULL, 10, 0, 0, START);
+    hear(NULL, 5, 0, 1, START);
+    CHECK_SO(in_force(0).amount == 10 && left(0, START) == 10,
+        "%" PRIu64 ", left %" PRId64, in_force(0).amount, left(0, START));
+}
+
+/* The server counts to 50, here it is fixed at 100: 30 are used either way. */
+static void what_is_used_of_a_smaller_limit_there_is_used_here(void) {
+    int kind;
+    for (kind = AN_EXACT_WINDOW; kind < KINDS; kind++) {
+        rlm_limit limit = limit_of(kind, 100);
+        limit.follow = RLM_FIXED;
+        make(&limit, 1);
+        hear(NULL, 50, 20, MINUTE, START);
+        CHECK_SO(left(0, START) == 70, "%s: left %" PRId64, kind_name[kind], left(0, START));
+    }
+}
+
+/* The server has room for more than the burst that is used here: so much less of the guard is to be kept in hand. */
+static void what_remains_beyond_the_burst_takes_nothing(void) {
+    rlm_limit limit = rlm_per_minute(RLM_REQUESTS, 600);
+    limit.burst = 60;
+    limit.guard_ns = SECOND;
+    make(&limit, 1);
+    hear(NULL, 600, 600, MINUTE, START);
+    CHECK_SO(left(0, START) == 60, "left %" PRId64, left(0, START));
+    hear(NULL, 600, 63, MINUTE, START); /* the guard is ten */
+    CHECK_SO(left(0, START) == 53, "left %" PRId64, left(0, START));
+}
+
+/* What was used before anything was heard is no measure of what others will use. */
+static void what_was_used_before_the_first_answer_is_not_kept_in_hand(void) {
+    rlm_permit permit;
+    make_kind(A_BUCKET, 1000);
+    permit = take(1, START);
+    hear(&permit, 1000, 500, MINUTE, START + MS);
+    CHECK_SO(left(0, START + MS) <= 500 && left(0, START + MS) >= 498, "500 remain: left %" PRId64, left(0, START + MS));
+}
+
+/* A hundred a second, each answered after a second; others took 50. It shows before the stream ends. */
+static void others_are_noticed_in_a_dense_stream(void) {
+    static rlm_permit permit[400];
+    rlm_limit limit = rlm_per(RLM_REQUESTS, 1000, RLM_HOUR_NS);
+    int64_t before = 0;
+    uint64_t i;
+    make(&limit, 1);
+    for (i = 0; i < 300; i++) {
+        uint64_t now_ns = START + i * 10 * MS;
+        permit[i] = take(1, now_ns);
+        if (i < 100) continue;
+        hear(&permit[i - 100], 1000, 1000 - (i - 100) - 1 - (i >= 200 ? 50 : 0), RLM_HOUR_NS, now_ns);
+        if (i == 199) before = left(0, now_ns);
+    }
+    CHECK_SO(left(0, START + 2990 * MS) <= before - 100 - 30,
+        "was %" PRId64 ", then 100 more and 50 by others: left %" PRId64, before,
+        left(0, START + 2990 * MS));
+}
+
+/* An answer that comes an hour late finds all refilled; and a clock that is then set back is not blocked for longer. */
+static void a_late_answer_does_not_keep_a_clock_set_back_waiting(void) {
+    rlm_permit permit;
+    rlm_cost cost = cost_of(30, 0, 0);
+    uint64_t now_ns = START + RLM_HOUR_NS, wait_ns = 0;
+    int i;
+    make_kind(A_BUCKET, 60);
+    permit = take(1, START);
+    hear(&permit, 60, 50, MINUTE, now_ns);
+    settle(&permit, now_ns);
+    CHECK_EQ(rlm_debit(&limiter, &cost, now_ns), RLM_OK);
+    now_ns -= DAY;
+    for (i = 0; i < 100 && (wait_ns = rlm_acquire(&limiter, &cost, now_ns, &permit)) != 0; i++) now_ns += wait_ns;
+    CHECK_SO(wait_ns == 0 && now_ns <= START + RLM_HOUR_NS - DAY + 5 * MINUTE, "waited %" PRIu64 " s",
+        (now_ns + DAY - START - RLM_HOUR_NS) / SECOND);
+}
+
+static void after_a_clock_was_set_back_readings_count_again(void) {
+    rlm_cost cost = cost_of(1, 0, 0);
+    rlm_permit permit = {0};
+    uint64_t now_ns = START, wait_ns = 0;
+    int i;
+    make_kind(A_BUCKET, 60);
+    for (i = 0; i < 20; i++) { /* known up to here */
+        permit = take(1, now_ns);
+        hear(&permit, 60, 59, MINUTE, now_ns);
+        settle(&permit, now_ns);
+        now_ns += 10 * SECOND;
+    }
+    now_ns -= RLM_HOUR_NS;
+    for (i = 0; i < 100 && (wait_ns = rlm_acquire(&limiter, &cost, now_ns, &permit)) != 0; i++) now_ns += wait_ns;
+    CHECK_EQ(wait_ns, 0);
+    settle(&permit, now_ns);
+    now_ns += 5 * MINUTE;
+    permit = take(1, now_ns);
+    hear(&permit, 60, 10, MINUTE, now_ns + SECOND);
+    CHECK_SO(left(0, now_ns + SECOND) <= 11, "10 remained: left %" PRId64, left(0, now_ns + SECOND));
+}
+
+/* What remained before the limit changed, however often it did, is not held against what remains since. */
+static void an_answer_to_a_request_before_a_change_does_not_say_what_remains(void) {
+    uint64_t changes, i;
+    for (changes = 1; changes <= 9; changes++) {
+        rlm_limit limit = rlm_per_minute(RLM_REQUESTS, 100);
+        rlm_permit permit;
+        limit.follow = RLM_FOLLOW;
+        make(&limit, 1);
+        hear(NULL, 100, 100, MINUTE, START);
+        permit = take(10, START);
+        for (i = 1; i <= changes; i++) hear(NULL, 100 + i, 50, MINUTE, START + i * MS);
+        hear(&permit, 100, 0, MINUTE, START + 10 * MS);
+        CHECK_SO(left(0, START + 10 * MS) >= 48,
+            "after %" PRIu64 " changes: left %" PRId64, changes, left(0, START + 10 * MS));
+        settle(&permit, START + 10 * MS);
+    }
+}
+
+/* A request without tokens brings figures of tokens too. */
+static void an_answer_tells_of_meters_that_it_cost_nothing_of(void) {
+    rlm_limit limit = rlm_per_minute(RLM_INPUT_TOKENS, 1000);
+    rlm_cost free_of = cost_of(1, 0, 0), tokens = cost_of(0, 50, 0);
+    rlm_feedback feedback = feedback_of(RLM_ANSWERED);
+    rlm_permit permit = {0}, other = {0};
+    make(&limit, 1);
+    CHECK_EQ(rlm_acquire(&limiter, &free_of, START + SECOND, &permit), 0);
+    CHECK_EQ(rlm_acquire(&limiter, &tokens, START + SECOND, &other), 0);
+    read_of(&feedback, RLM_INPUT_TOKENS, 1000, 100, MINUTE);
+    observe(&permit, &feedback, START + SECOND);
+    CHECK_SO(left(0, START + SECOND) <= 100, "100 remain: left %" PRId64, left(0, START + SECOND));
+    limit.follow = RLM_FOLLOW;
+    make(&limit, 1);
+    observe(NULL, &feedback, START); /* known; and in the beginning one is out at a time */
+    CHECK_EQ(rlm_acquire(&limiter, &free_of, START + 2 * MINUTE, &permit), 0);
+    CHECK_EQ(rlm_acquire(&limiter, &tokens, START + 2 * MINUTE, &other), 0);
+    feedback.reading[0].limit = feedback.reading[0].remaining = 2000;
+    observe(&permit, &feedback, START + 2 * MINUTE);
+    CHECK_SO(in_force(0).amount == 2000 && left(0, START + 2 * MINUTE) <= 1950, "50 were sent since: left %" PRId64,
+        left(0, START + 2 * MINUTE));
+}
+
 /* ---- A closed loop ------------------------------------------------------------------------------ */
 
 /* A server's bucket, in units of a token / period, so that all is whole. What it holds stays when its limit changes, up to
@@ -639,6 +829,31 @@ static void a_changing_limit_costs_few_refusals(void) {
         {"told too much, fixed", RLM_FIXED, 200000, 500 * MS, 10 * MS, 500 * MS, 0, 0, 1000, 800},
     };
     run_loops(loops, sizeof loops / sizeof *loops);
+}
+
+/* Others took 50,000 of a million once. What is kept in hand for that is free again after some thousand answers. */
+static void what_is_kept_in_hand_for_others_fades(void) {
+    rlm_limit limit = rlm_per_minute(RLM_INPUT_TOKENS, 1000000);
+    rlm_cost cost = cost_of(0, 10, 0);
+    uint64_t now_ns = START;
+    server there;
+    int i;
+    make(&limit, 1);
+    server_make(&there, 1000000, MINUTE, START);
+    for (i = 0; i < 30000; i++) {
+        rlm_permit permit = {0};
+        rlm_feedback feedback = feedback_of(RLM_ANSWERED);
+        int64_t less;
+        CHECK_EQ(rlm_acquire(&limiter, &cost, now_ns, &permit), 0);
+        CHECK_EQ(server_take(&there, i == 5 ? 50010 : 10, now_ns), 0);
+        read_of(&feedback, RLM_INPUT_TOKENS, 1000000, server_left(&there), MINUTE);
+        observe(&permit, &feedback, now_ns);
+        settle(&permit, now_ns);
+        less = (int64_t)server_left(&there) - left(0, now_ns);
+        CHECK_SO(i != 10 || less >= 40000, "at once: %" PRId64 " less than there", less);
+        CHECK_SO(i < 29000 || less <= 2000, "after %d answers: %" PRId64 " less than there", i, less);
+        now_ns += MS;
+    }
 }
 
 /* ---- Pauses --------------------------------------------------------------------------------------- */
@@ -969,6 +1184,209 @@ static void a_steady_stream_stops_where_the_server_does(void) {
     }
 }
 
+static void a_good_answer_does_not_pause(void) {
+    rlm_feedback feedback = feedback_of(RLM_ANSWERED);
+    make_pair();
+    feedback.retry_after_ns = 10 * SECOND;
+    observe(NULL, &feedback, START);
+    CHECK_EQ(wait_for(1, START), 0);
+}
+
+/* Tokens are counted together here and named apart there, or the other way round. */
+static void tokens_are_named_apart_or_together(void) {
+    static const uint32_t meters[] = {RLM_INPUT_TOKENS, RLM_OUTPUT_TOKENS, RLM_TOKENS};
+    rlm_cost request = cost_of(1, 0, 0), tokens = cost_of(0, 1, 1), output = cost_of(0, 0, 1);
+    rlm_limit limits[2];
+    size_t named, here;
+    for (named = 0; named < 3; named++)
+        for (here = 0; here < 3; here++) {
+            limits[0] = rlm_per_minute(RLM_REQUESTS, 600);
+            limits[1] = rlm_per_minute(meters[here], 60000);
+            make(limits, 2);
+            refuse(NULL, 1u << meters[named], 10 * SECOND, START);
+            CHECK_SO(rlm_check(&limiter, &request, START, NULL) == 0, "%u named, %u here", (unsigned)meters[named],
+                (unsigned)meters[here]);
+            CHECK_EQ(rlm_check(&limiter, &tokens, START, NULL), 10 * SECOND);
+        }
+    limits[0] = rlm_per_minute(RLM_INPUT_TOKENS, 60000);
+    limits[1] = rlm_per_minute(RLM_OUTPUT_TOKENS, 60000);
+    make(limits, 2);
+    refuse(NULL, 1u << RLM_INPUT_TOKENS, 10 * SECOND, START);
+    CHECK_EQ(rlm_check(&limiter, &output, START, NULL), 0); /* that was another */
+}
+
+/* Whoever has no permit to show is refused all the same. */
+static void refusals_without_a_permit_count(void) {
+    make_pair();
+    refuse(NULL, 0, RLM_UNSAID, START);
+    CHECK_EQ(wait_for(1, START), 5 * SECOND);
+    refuse(NULL, 0, RLM_UNSAID, START + 5 * SECOND);
+    CHECK_EQ(wait_for(1, START + 5 * SECOND), 10 * SECOND);
+}
+
+/* The figures tell how long: 1 of 600 a minute is back in a tenth of a second. */
+static void with_figures_a_refusal_waits_until_enough_remains(void) {
+    rlm_feedback feedback = feedback_of(RLM_REFUSED);
+    rlm_permit permit;
+    make_pair();
+    permit = take(1, START);
+    read_of(&feedback, RLM_REQUESTS, 600, 0, MINUTE);
+    observe(&permit, &feedback, START);
+    CHECK_EQ(rlm_cancel(&limiter, &permit, START), RLM_OK);
+    CHECK_SO(wait_for(1, START) != 0 && wait_for(1, START) <= SECOND, "wait %" PRIu64 " ms", wait_for(1, START) / MS);
+    make_pair(); /* of concurrent requests and something else: no figure tells */
+    permit = take(1, START);
+    refuse(&permit, RLM_NAMED_CONCURRENCY | 1u << RLM_REQUESTS, RLM_UNSAID, START);
+    CHECK_EQ(rlm_cancel(&limiter, &permit, START), RLM_OK);
+    CHECK_EQ(wait_for(1, START), 5 * SECOND);
+}
+
+/* How much of a limit is in force after a request for cost was refused, and it named no figures. */
+static uint64_t refused_of(rlm_limit limit, uint64_t cost, uint32_t named, uint64_t retry_after_ns) {
+    rlm_permit permit;
+    make(&limit, 1);
+    permit = take(cost, START);
+    refuse(&permit, named, retry_after_ns, START);
+    CHECK_EQ(rlm_cancel(&limiter, &permit, START), RLM_OK);
+    return in_force(0).amount;
+}
+
+static void a_refusal_without_figures_takes_an_eighth(void) {
+    static const uint64_t asked[] = {RLM_UNSAID, 500 * MS, SECOND, MINUTE};
+    rlm_limit limit;
+    int kind;
+    size_t i;
+    for (kind = 0; kind < KINDS; kind++)
+        for (i = 0; i < 4; i++)
+            CHECK_SO(refused_of(limit_of(kind, 80), 1, 1u << RLM_REQUESTS, asked[i]) == 70,
+                "%s, retry after %" PRIu64 " ns: %" PRIu64,
+                kind_name[kind], asked[i], in_force(0).amount);
+    CHECK_EQ(refused_of(rlm_per_minute(RLM_REQUESTS, 8000), 4000, 0, RLM_UNSAID), 7000);
+    /* far too short to be a bucket's wait, but a window's may be */
+    CHECK_EQ(refused_of(rlm_per_minute(RLM_REQUESTS, 80), 1, 1u << RLM_REQUESTS, MS), 80);
+    CHECK_EQ(refused_of(limit_of(AN_EXACT_WINDOW, 80), 1, 1u << RLM_REQUESTS, MS), 70);
+    limit = rlm_per_minute(RLM_REQUESTS, 80);
+    limit.follow = RLM_FIXED;
+    CHECK_EQ(refused_of(limit, 1, 1u << RLM_REQUESTS, SECOND), 80);
+    CHECK_EQ(refused_of(rlm_per_minute(RLM_REQUESTS, 10), 10, 0, RLM_UNSAID), 10); /* it will be admitted, later */
+    CHECK_EQ(wait_for(10, START + 2 * MINUTE), 0);
+}
+
+static void a_limit_that_was_told_is_not_guessed(void) {
+    uint32_t follow;
+    for (follow = RLM_FOLLOW; follow <= RLM_LEARN; follow++) {
+        rlm_limit limit = rlm_per_minute(RLM_REQUESTS, 60);
+        rlm_permit permit;
+        limit.follow = follow;
+        make(&limit, 1);
+        hear(NULL, 80, 80, MINUTE, START);
+        permit = take(1, START);
+        refuse(&permit, 1u << RLM_REQUESTS, SECOND, START + MS);
+        CHECK_SO(in_force(0).amount == 80, "follow %u: %" PRIu64, (unsigned)follow, in_force(0).amount);
+    }
+}
+
+/* Of requests a minute, tokens a minute or a day, and connections. */
+static void a_refusal_lowers_only_what_it_can_mean(void) {
+    static const struct { uint32_t named; uint64_t requests, tokens, daily; } tries[] = {
+        {0, 560, 7000, 800000}, {1u << RLM_REQUESTS, 560, 8000, 800000}, {1u << RLM_INPUT_TOKENS, 640, 7000, 800000},
+        {1u << RLM_OUTPUT_TOKENS, 640, 8000, 700000}};
+    rlm_limit limits[4];
+    rlm_cost cost = cost_of(1, 10, 10);
+    size_t i;
+    for (i = 0; i < sizeof tries / sizeof *tries; i++) {
+        rlm_permit permit[2] = {{0}, {0}};
+        limits[0] = rlm_per_minute(RLM_REQUESTS, 640);
+        limits[1] = rlm_per_minute(RLM_INPUT_TOKENS, 8000);
+        limits[2] = rlm_per_day(RLM_OUTPUT_TOKENS, 800000);
+        limits[3] = rlm_concurrent(20);
+        make(limits, 4);
+        CHECK_EQ(rlm_acquire(&limiter, &cost, START, &permit[0]), 0);
+        CHECK_EQ(rlm_acquire(&limiter, &cost, START, &permit[1]), 0);
+        refuse(&permit[1], tries[i].named, 7 * SECOND, START);
+        CHECK_SO(in_force(0).amount == tries[i].requests && in_force(1).amount == tries[i].tokens &&
+                     in_force(2).amount == tries[i].daily && in_force(3).amount == 20,
+            "named %x: %" PRIu64 ", %" PRIu64 ", %" PRIu64 ", %" PRIu64, (unsigned)tries[i].named, in_force(0).amount,
+            in_force(1).amount, in_force(2).amount, in_force(3).amount);
+        CHECK_SO((left(0, START) >= 630) == (tries[i].requests == 640), "named %x: left %" PRId64, (unsigned)tries[i].named,
+            left(0, START));
+    }
+}
+
+/* Two limits are told of: the one of which the smaller part is left was exceeded. If one is named, that. */
+static void the_emptiest_limit_was_exceeded(void) {
+    int named, swap, i;
+    for (named = 0; named < 3; named++)
+        for (swap = 0; swap < 2; swap++) {
+            rlm_limit limits[2];
+            rlm_cost cost = cost_of(10, 1000, 0);
+            rlm_permit permit = {0};
+            rlm_feedback feedback = feedback_of(RLM_REFUSED);
+            limits[0] = rlm_per_minute(RLM_REQUESTS, 600);
+            limits[1] = rlm_per_minute(RLM_INPUT_TOKENS, 60000);
+            make(limits, 2);
+            CHECK_EQ(rlm_acquire(&limiter, &cost, START, &permit), 0);
+            for (i = 0; i < 2; i++)
+                if (i == swap) read_of(&feedback, RLM_REQUESTS, 600, 300, MINUTE);
+                else read_of(&feedback, RLM_INPUT_TOKENS, 60000, 5000, MINUTE); /* a twelfth */
+            feedback.named = named == 0 ? 0 : named == 1 ? 1u << RLM_INPUT_TOKENS : 1u << RLM_REQUESTS;
+            feedback.retry_after_ns = 10 * SECOND;
+            observe(&permit, &feedback, START);
+            CHECK_EQ(rlm_cancel(&limiter, &permit, START), RLM_OK);
+            CHECK_SO((left(0, START + 10 * SECOND) <= 10) == (named == 2) &&
+                         (left(1, START + 10 * SECOND) <= 1000) == (named != 2),
+                "named %x, swap %d: left %" PRId64 " and %" PRId64, (unsigned)feedback.named, swap, left(0,
+                START + 10 * SECOND),
+                left(1, START + 10 * SECOND));
+            CHECK_SO(in_force(0).amount == 600 && in_force(1).amount == 60000, "named %x", (unsigned)feedback.named);
+        }
+}
+
+/* Figures that do not tell how much of a limit is left do not tell that it was another. */
+static void a_refusal_with_figures_that_say_nothing_takes_an_eighth(void) {
+    static const uint64_t said[][2] = {{0, 0}, {RLM_UNSAID, 60}, {600, RLM_UNSAID}, {600, 700}};
+    size_t i;
+    for (i = 0; i < sizeof said / sizeof *said; i++) {
+        rlm_limit limit = rlm_per_minute(RLM_REQUESTS, 600);
+        rlm_feedback feedback = feedback_of(RLM_REFUSED);
+        rlm_permit permit;
+        make(&limit, 1);
+        permit = take(1, START);
+        read_of(&feedback, RLM_REQUESTS, said[i][0], said[i][1], MINUTE);
+        feedback.retry_after_ns = SECOND;
+        observe(&permit, &feedback, START);
+        CHECK_SO(in_force(0).amount == 525, "limit %" PRIu64 ", remaining %" PRIu64 ": %" PRIu64, said[i][0], said[i][1],
+            in_force(0).amount);
+    }
+}
+
+/* An eighth less after a refusal; where it is used it comes back to what was configured, where it is idle it does not. */
+static void a_guess_rises_where_it_is_used(void) {
+    rlm_limit limit = rlm_per_minute(RLM_REQUESTS, 56);
+    uint64_t now_ns = START, minute, most = 0;
+    rlm_permit permit;
+    CHECK_EQ(refused_of(limit, 1, 1u << RLM_REQUESTS, SECOND), 49);
+    CHECK_EQ(in_force(0).burst, 49);
+    for (minute = 0; minute < 10; minute++) {
+        permit = take(1, now_ns += MINUTE);
+        answer(&permit, now_ns);
+        settle(&permit, now_ns);
+    }
+    CHECK_EQ(in_force(0).amount, 49);
+    while (now_ns < START + 60 * MINUTE) {
+        rlm_cost cost = cost_of(1, 0, 0);
+        uint64_t wait_ns = rlm_acquire(&limiter, &cost, now_ns, &permit);
+        CHECK(wait_ns <= MINUTE);
+        now_ns += wait_ns;
+        if (wait_ns != 0) continue;
+        answer(&permit, now_ns);
+        settle(&permit, now_ns);
+        most = in_force(0).amount > most ? in_force(0).amount : most;
+    }
+    CHECK_SO(in_force(0).amount == 56 && most == 56 && in_force(0).burst == 56,
+        "%" PRIu64 ", at most %" PRIu64, in_force(0).amount, most);
+}
+
 /* ---- What the limit is ------------------------------------------------------------------------- */
 
 static const char *const follow_name[RLM_I_FOLLOWS] = {"shrink", "fixed", "follow", "learn", "ramp", "adapt"};
@@ -1215,6 +1633,44 @@ static void follow_is_checked_at_init(void) {
     CHECK_EQ(rlm_status_code(rlm_limiter_init(&limiter, &limit, 1, START)), RLM_E_PERIOD);
 }
 
+/* The limit was lowered below what is configured and comes back: what was available stays. */
+static void a_limit_that_comes_back_brings_no_burst(void) {
+    rlm_limit limit = rlm_per_minute(RLM_REQUESTS, 100);
+    rlm_permit permit;
+    make(&limit, 1);
+    hear(NULL, 40, 1, MINUTE, START);
+    permit = take(1, START);
+    hear(&permit, 100, 90, MINUTE, START);
+    CHECK_SO(in_force(0).amount == 100 && left(0, START) <= 1,
+        "%" PRIu64 ", left %" PRId64, in_force(0).amount, left(0, START));
+    limit.follow = RLM_FOLLOW; /* of no request: what was sent since is not known */
+    make(&limit, 1);
+    hear(NULL, 100, 100, MINUTE, START);
+    permit = take(100, START);
+    hear(NULL, 1000, 900, MINUTE, START);
+    CHECK_SO(in_force(0).amount == 1000 && left(0, START) <= 0,
+        "%" PRIu64 ", left %" PRId64, in_force(0).amount, left(0, START));
+}
+
+static void a_burst_in_proportion_stays_in_bounds(void) {
+    rlm_limit limit = rlm_per_minute(RLM_REQUESTS, 10);
+    limit.burst = 100;
+    limit.follow = RLM_FOLLOW;
+    make(&limit, 1);
+    hear(NULL, UINT64_C(1) << 39, RLM_UNSAID, MINUTE, START);
+    CHECK_SO(in_force(0).amount == UINT64_C(1) << 39 && in_force(0).burst == RLM_AMOUNT_MAX, "%" PRIu64 ", burst %" PRIu64,
+        in_force(0).amount, in_force(0).burst);
+}
+
+/* What is configured by hand is known. */
+static void a_limit_to_be_learned_can_be_configured_instead(void) {
+    rlm_limit limit = rlm_learned(RLM_REQUESTS, MINUTE);
+    make(&limit, 1);
+    limit = rlm_per_minute(RLM_REQUESTS, 50);
+    CHECK_EQ(rlm_reconfigure(&limiter, 0, &limit, START), RLM_OK);
+    CHECK_EQ(in_force(0).amount, 50);
+}
+
 /* ---- Learning ----------------------------------------------------------------------------------- */
 
 static void make_learned(void) {
@@ -1392,6 +1848,148 @@ static void a_limit_that_is_told_ends_the_probing(void) {
     CHECK_EQ(rlm_acquire(&limiter, &cost, START + SECOND, &third), 0);
 }
 
+/* Answers n probes one after the other. */
+static void answer_probes(int n, uint64_t input, uint64_t now_ns) {
+    rlm_cost cost = cost_of(1, input, 0);
+    rlm_permit permit = {0};
+    while (n-- > 0) {
+        CHECK_EQ(rlm_acquire(&limiter, &cost, now_ns, &permit), 0);
+        answer(&permit, now_ns);
+        settle(&permit, now_ns);
+    }
+}
+
+/* How many are admitted at once, up to 100. */
+static int admitted_at_once(uint64_t now_ns) {
+    rlm_cost cost = cost_of(1, 1, 0);
+    rlm_permit permit[100];
+    int out = 0, i;
+    while (out < 100 && rlm_acquire(&limiter, &cost, now_ns, &permit[out]) == 0) out++;
+    for (i = 0; i < out; i++) CHECK_EQ(rlm_cancel(&limiter, &permit[i], now_ns), RLM_OK);
+    return out;
+}
+
+static void while_nothing_is_known_a_refusal_halves_what_may_be_out(void) {
+    uint32_t outcome;
+    for (outcome = RLM_REFUSED; outcome <= RLM_FAILED; outcome++) {
+        rlm_cost cost = cost_of(1, 0, 0);
+        rlm_feedback feedback = feedback_of(outcome);
+        rlm_permit permit = {0}, second = {0};
+        int out, expected = outcome == RLM_REFUSED ? 4 : 8;
+        make_learned();
+        answer_probes(6, 0, START);
+        CHECK_EQ(rlm_acquire(&limiter, &cost, START, &permit), 0);
+        answer(&permit, START); /* one that is answered is out until it is settled */
+        for (out = 1; out < 100 && rlm_acquire(&limiter, &cost, START, &second) == 0; out++)
+            if (out > 1) CHECK_EQ(rlm_check(&limiter, &cost, START, NULL) == 0, out < 7);
+        CHECK_EQ(out, 8);
+        make_learned();
+        answer_probes(7, 0, START);
+        CHECK_EQ(rlm_acquire(&limiter, &cost, START, &permit), 0);
+        feedback.retry_after_ns = SECOND;
+        observe(&permit, &feedback, START);
+        settle(&permit, START);
+        out = admitted_at_once(START + SECOND);
+        CHECK_SO(out == expected, "outcome %u: %d of 8", (unsigned)outcome, out);
+    }
+}
+
+/* Two limits to be learned, of which one was guessed. */
+static void a_guess_ends_the_probing(void) {
+    rlm_cost cost = cost_of(1, 10, 0);
+    rlm_permit permit = {0};
+    rlm_limit unknown;
+    make_learned();
+    answer_probes(7, 100, START);
+    CHECK_EQ(rlm_acquire(&limiter, &cost, START, &permit), 0);
+    refuse(&permit, 1u << RLM_INPUT_TOKENS, 30 * SECOND, START + SECOND);
+    settle(&permit, START + SECOND);
+    CHECK_EQ(rlm_in_force(&limiter, 0, &unknown), RLM_E_UNKNOWN);
+    CHECK(in_force(1).amount >= 500);
+    CHECK_EQ(admitted_at_once(START + 2 * MINUTE), 100);
+}
+
+/* Neither what is no limit here, nor what remains of nobody knows what. */
+static void what_tells_no_limit_does_not_end_the_probing(void) {
+    int i;
+    for (i = 0; i < 2; i++) {
+        rlm_limit limit = rlm_learned(RLM_REQUESTS, MINUTE);
+        rlm_feedback feedback = feedback_of(RLM_ANSWERED);
+        rlm_permit permit;
+        int out;
+        make(&limit, 1);
+        permit = take(1, START);
+        read_of(&feedback, i == 0 ? RLM_CUSTOM : RLM_REQUESTS, i == 0 ? 100 : RLM_UNSAID, 99, MINUTE);
+        observe(&permit, &feedback, START);
+        settle(&permit, START);
+        out = admitted_at_once(START);
+        CHECK_SO(out == 2, "%s: %d at once", i == 0 ? "another meter" : "no limit", out);
+    }
+}
+
+/* While one is out, a request larger than a limit is larger than it all the same. */
+static void a_request_that_is_too_large_is_told_so_while_probing(void) {
+    rlm_limit limits[2];
+    rlm_cost much = cost_of(11, 0, 0);
+    rlm_permit permit = {0};
+    int binding = -2;
+    limits[0] = rlm_learned(RLM_REQUESTS, MINUTE);
+    limits[1] = rlm_per_minute(RLM_REQUESTS, 10);
+    make(limits, 2);
+    (void)take(1, START);
+    CHECK_EQ(rlm_check(&limiter, &much, START, &binding), RLM_NEVER);
+    CHECK_EQ(binding, 1);
+    CHECK_EQ(rlm_acquire(&limiter, &much, START, &permit), RLM_NEVER);
+}
+
+/* Makes a limit to be learned and has one request answered every gap_ns, until span_ns after START. */
+static void learn_slowly(uint32_t kind, uint64_t gap_ns, uint64_t span_ns) {
+    rlm_limit limit = rlm_learned(RLM_REQUESTS, MINUTE);
+    uint64_t now_ns;
+    limit.kind = kind;
+    make(&limit, 1);
+    for (now_ns = START; now_ns < START + span_ns; now_ns += gap_ns) answer_probes(1, 0, now_ns);
+}
+
+/* What is in force after the next request is refused without a word; 0: nothing. */
+static uint64_t guessed(uint64_t now_ns) {
+    rlm_limit limit;
+    rlm_permit permit = take(1, now_ns);
+    refuse(&permit, 1u << RLM_REQUESTS, RLM_UNSAID, now_ns);
+    CHECK_EQ(rlm_cancel(&limiter, &permit, now_ns), RLM_OK);
+    if (rlm_in_force(&limiter, 0, &limit) != RLM_OK) return 0;
+    CHECK_SO(limit.kind != RLM_BUCKET || limit.burst == limit.amount,
+        "%" PRIu64 ", burst %" PRIu64, limit.amount, limit.burst);
+    return limit.amount;
+}
+
+/* The first guess is what the server took, as a bucket with a burst of as much would have: 60 a minute in all these. */
+static void the_first_guess_is_what_the_server_took(void) {
+    uint64_t amount;
+    learn_slowly(RLM_BUCKET, 400 * MS, 40 * SECOND); /* 60, and 40 in 40 s */
+    amount = guessed(START + 40 * SECOND);
+    CHECK_SO(amount >= 57 && amount <= 62, "100 in 40 s: %" PRIu64, amount);
+    learn_slowly(RLM_BUCKET, 10 * SECOND, 1770 * SECOND); /* six a minute for half an hour, then 60 at once */
+    answer_probes(60, 0, START + 1770 * SECOND);
+    amount = guessed(START + 1770 * SECOND);
+    CHECK_SO(amount >= 20 && amount <= 62, "6 a minute, then 60: %" PRIu64, amount);
+    learn_slowly(RLM_BUCKET, MINUTE, 1); /* a hundred at once; later it refuses one of few */
+    answer_probes(99, 0, START);
+    answer_probes(1, 0, START + 130 * SECOND);
+    amount = guessed(START + 140 * SECOND);
+    CHECK_SO(amount >= 25 && amount <= 100, "100 at once, then few: %" PRIu64, amount);
+    learn_slowly(RLM_WINDOW, MINUTE, 1); /* what these count is what was taken */
+    answer_probes(99, 0, START);
+    amount = guessed(START + 55 * SECOND);
+    CHECK_SO(amount >= 95 && amount <= 100, "window: %" PRIu64, amount);
+    learn_slowly(RLM_CALENDAR, MINUTE, 1);
+    answer_probes(99, 0, START);
+    amount = guessed(START + 55 * SECOND);
+    CHECK_SO(amount >= 95 && amount <= 100, "quota: %" PRIu64, amount);
+    learn_slowly(RLM_BUCKET, MINUTE, 1); /* too little to tell */
+    CHECK_EQ(guessed(START + SECOND), 0);
+}
+
 /* Tokens are refused, which nobody counts here: the server's short waits do not end that. */
 static void a_refusal_of_what_is_not_counted_here_waits_longer_each_time(void) {
     static const uint64_t longer_s[] = {5, 10, 20, 40, 40};
@@ -1520,6 +2118,97 @@ static void a_period_of_years_is_not_inferred(void) {
     CHECK_EQ(in_force(0).period_ns, MINUTE);
 }
 
+/* The reset of a time of day is told late; how far what is left was rounded is said,
+   or it was to a whole. */
+static void a_time_of_day_bounds_a_period_loosely(void) {
+    static const struct { uint64_t limit, remaining, rounding, reset_s, least_s, period_s; } tries[] = {
+        {1000, 500, 0, 1800, 3590, 3600}, {1000, 499, 0, 1603, 3200, 3600}, /* the second took 200 s */
+        {20000, 19000, 500, 2592, 34500, 86400}, /* 600 are used */
+        {10, 8, 0, 9072, 45300, 86400}, /* a little more than one is used */
+        {1000, 999, 500, 4, 2600, 3600}, /* nothing may be used */
+        {1000, 1100, 0, 1800, 3590, 3600}, /* nothing is */
+        {100, 50, 0, UINT64_MAX / RLM_SECOND_NS, 3590, 3600}};
+    size_t i;
+    for (i = 0; i < sizeof tries / sizeof *tries; i++) {
+        rlm_limit limit = rlm_learned(RLM_REQUESTS, MINUTE);
+        rlm_feedback feedback = feedback_of(RLM_ANSWERED);
+        rlm_reading *reading = read_of(&feedback, RLM_REQUESTS, tries[i].limit, tries[i].remaining, MINUTE);
+        if (i != 1) make(&limit, 1);
+        reading->rounding = tries[i].rounding;
+        reading->reset_ns = tries[i].reset_s < UINT64_MAX / SECOND ? tries[i].reset_s * SECOND : RLM_UNSAID;
+        reading->period_least_ns = tries[i].least_s * SECOND;
+        observe(NULL, &feedback, START);
+        CHECK_SO(in_force(0).period_ns == tries[i].period_s * SECOND,
+            "%d: %" PRIu64 " s", (int)i, in_force(0).period_ns / SECOND);
+    }
+}
+
+/* A reset alone, of a window that ends with it, does not say how long the window is. */
+static void a_bare_reset_does_not_tell_the_period(void) {
+    rlm_limit limit = rlm_learned(RLM_REQUESTS, MINUTE);
+    rlm_feedback feedback = feedback_of(RLM_ANSWERED);
+    make(&limit, 1);
+    read_of(&feedback, RLM_REQUESTS, 1000, 100, DAY)->reset_ns = MINUTE;
+    observe(NULL, &feedback, START);
+    CHECK_EQ(in_force(0).period_ns, DAY); /* the usual one there, not the usual one here */
+}
+
+/* 100 in 5 s, then 50 in 20 s, which is believed after 32 more of it that bound it on both sides. An exact one is at once. */
+static void figures_that_contradict_those_before_are_believed_after_32(void) {
+    rlm_limit limit = rlm_learned(RLM_REQUESTS, MINUTE);
+    int i;
+    make(&limit, 1);
+    read_period(100, 50, 2500 * MS, 4900 * MS, 5100 * MS, START);
+    CHECK_SO(in_force(0).period_ns <= 5100 * MS, "%" PRIu64, in_force(0).period_ns);
+    read_period(50, 25, 10 * SECOND, 19900 * MS, 20100 * MS, START + SECOND);
+    CHECK_EQ(in_force(0).amount, 50);
+    for (i = 0; i < 40; i++) read_period(50, 49, 0, 0, RLM_HOUR_NS, START + SECOND); /* does not say much */
+    for (i = 1; i <= 32; i++) {
+        CHECK_SO(in_force(0).period_ns == MINUTE, "%d: %" PRIu64 " ms", i, in_force(0).period_ns / MS);
+        read_period(50, 25, 10 * SECOND, 19900 * MS, 20100 * MS, START + 2 * SECOND);
+    }
+    CHECK_SO(in_force(0).period_ns >= 19900 * MS && in_force(0).period_ns <= 20100 * MS, "%" PRIu64 " ms",
+        in_force(0).period_ns / MS);
+    make(&limit, 1);
+    read_period(100, 50, 30 * SECOND, MINUTE, MINUTE, START);
+    read_period(100, 50, 31 * SECOND, 63 * SECOND, 63 * SECOND, START + SECOND);
+    CHECK_EQ(in_force(0).period_ns, 63 * SECOND);
+}
+
+/* A period that was configured stays while the figures allow it; one they rule out gives way. */
+static void a_configured_period_stays_while_the_figures_allow_it(void) {
+    rlm_limit limit = rlm_per(RLM_REQUESTS, 100, 120 * SECOND);
+    limit.follow = RLM_FOLLOW;
+    make(&limit, 1);
+    read_period(90, 45, 40 * SECOND, 50 * SECOND, 130 * SECOND, START);
+    CHECK_SO(in_force(0).amount == 90 && in_force(0).period_ns == 120 * SECOND,
+        "%" PRIu64 " in %" PRIu64 " s", in_force(0).amount,
+        in_force(0).period_ns / SECOND);
+    read_period(80, 40, 15 * SECOND, 50 * SECOND, 70 * SECOND, START + SECOND);
+    CHECK_SO(in_force(0).amount == 80 && in_force(0).period_ns == MINUTE, "%" PRIu64 " in %" PRIu64 " s", in_force(0).amount,
+        in_force(0).period_ns / SECOND);
+    limit = rlm_learned(RLM_REQUESTS, MINUTE); /* weeks are no usual period, but may be */
+    make(&limit, 1);
+    read_period(1000, 999, 1728 * SECOND, 20 * DAY, RLM_UNSAID, START);
+    CHECK_EQ(in_force(0).period_ns, 20 * DAY);
+    make(&limit, 1);
+    read_period(1000, 1000, 0, 60 * DAY, 60 * DAY, START); /* nor is this inferred: it was said */
+    CHECK_EQ(in_force(0).period_ns, 60 * DAY);
+}
+
+/* 1200 a minute were given; the server gives 100 in 5 s, and later 300 in 30 s. */
+static void a_limit_that_shrank_is_found_again_at_another_period(void) {
+    rlm_limit limit = rlm_per_minute(RLM_REQUESTS, 1200);
+    uint64_t rate;
+    int i;
+    make(&limit, 1);
+    read_period(100, 60, 2 * SECOND, 4990 * MS, 5010 * MS, START);
+    for (i = 0; i < 40; i++) read_period(300, 150, 15 * SECOND, 29900 * MS, 30100 * MS, START + SECOND);
+    limit = in_force(0);
+    rate = limit.amount * MINUTE / limit.period_ns;
+    CHECK_SO(limit.burst == 300 && rate >= 590 && rate <= 602, "burst %" PRIu64 ", %" PRIu64 " a minute", limit.burst, rate);
+}
+
 /* ---- Ramp ------------------------------------------------------------------------------------------ */
 
 static void make_ramp(uint64_t floor, uint64_t hold_ns) {
@@ -1628,6 +2317,82 @@ static void many_who_are_told_at_once_slow_down_once(void) {
     slow_down(&permit[0], now_ns + SECOND); /* one that was sent since counts */
     CHECK_SO(in_force(0).amount < pace || in_force(0).period_ns > MINUTE, "%" PRIu64 ", was %" PRIu64,
         in_force(0).amount, pace);
+}
+
+static void slow_down_soon_after_the_beginning_halves(void) {
+    uint64_t now_ns = START, i;
+    make_ramp(1, RLM_RAMP_HOLD_NS);
+    for (i = 0; i < 5; i++) (void)take(1, START);
+    slow_down(NULL, START + MS); /* 5 in less than a second: at most 300 a minute */
+    CHECK_SO(in_force(0).amount >= 100 && in_force(0).amount <= 225, "%" PRIu64 " a minute", in_force(0).amount);
+    make_ramp(1, RLM_RAMP_HOLD_NS);
+    (void)send_for(&now_ns, 30 * SECOND, SECOND / 10);
+    slow_down(NULL, now_ns);
+    CHECK_SO(in_force(0).amount >= 280 && in_force(0).amount <= 320,
+        "%" PRIu64 " a minute after 30 s of 600", in_force(0).amount);
+    now_ns += 10 * SECOND; /* what a second brings goes at once */
+    for (i = 0; i < 50 && wait_for(1, now_ns) == 0; i++) (void)take(1, now_ns);
+    CHECK_SO(i >= 5 && i <= 6, "%" PRIu64 " at once", i);
+}
+
+/* Not less than a quarter of what it is now, not more than three quarters; a second time of what it was held at. */
+static void slow_down_goes_back_by_a_quarter_to_three_quarters(void) {
+    uint64_t now_ns = START, held;
+    rlm_permit permit;
+    make_ramp(1, RLM_RAMP_HOLD_NS);
+    (void)send_for(&now_ns, 20 * MINUTE, 10 * SECOND); /* six a minute */
+    (void)send_for(&now_ns, MINUTE, SECOND / 100);     /* then 6000 */
+    slow_down(NULL, now_ns);
+    CHECK_SO(in_force(0).amount >= 1400 && in_force(0).amount <= 4600,
+        "%" PRIu64 " a minute after 6 and 6000", in_force(0).amount);
+    make_ramp(1, RLM_RAMP_HOLD_NS);
+    now_ns = START;
+    (void)send_for(&now_ns, 10 * MINUTE, SECOND / 10);
+    slow_down(NULL, now_ns);
+    held = in_force(0).amount;
+    CHECK_SO(held >= 430 && held <= 460, "%" PRIu64 " a minute after 600", held);
+    now_ns += SECOND;
+    permit = take(1, now_ns);
+    slow_down(&permit, now_ns + SECOND);
+    CHECK_SO(in_force(0).amount <= held * 3 / 4 + 1, "from %" PRIu64 " to %" PRIu64, held, in_force(0).amount);
+}
+
+static void a_ramp_works_with_a_clock_that_begins_at_zero(void) {
+    rlm_limit limit = rlm_ramp(1, RLM_RAMP_HOLD_NS);
+    uint64_t now_ns = 0;
+    CHECK_EQ(rlm_limiter_init(&limiter, &limit, 1, 0), RLM_OK);
+    (void)send_for(&now_ns, 2 * MINUTE, SECOND / 10);
+    slow_down(NULL, now_ns);
+    CHECK_SO(in_force(0).amount >= 400, "%" PRIu64 " a minute after 600", in_force(0).amount);
+}
+
+/* A quarter a minute, up to twice the pace that was too fast. */
+static void a_ramp_climbs_a_quarter_a_minute(void) {
+    uint64_t now_ns = START, was, most = 0, minute;
+    rlm_limit limit;
+    make_ramp(1, RLM_RAMP_HOLD_NS);
+    (void)send_for(&now_ns, 5 * MINUTE, SECOND / 10);
+    slow_down(NULL, now_ns);
+    was = in_force(0).amount;
+    now_ns += RLM_RAMP_HOLD_NS - MINUTE;
+    for (minute = 0; minute < 20; minute++) {
+        (void)send_for(&now_ns, MINUTE, SECOND / 4);
+        if (rlm_in_force(&limiter, 0, &limit) != RLM_OK) break;
+        CHECK_SO(limit.amount <= was + was / 4 + 1, "from %" PRIu64 " to %" PRIu64 " in a minute", was, limit.amount);
+        most = was = limit.amount;
+    }
+    CHECK_SO(most >= 900 && most <= 1200, "%" PRIu64 " before it rested, after 600 were too fast", most);
+}
+
+/* A pace that rounds to the floor, or is below it, becomes what was given: so many in so long. */
+static void the_floor_of_a_ramp_is_what_was_given(void) {
+    uint64_t now_ns = START;
+    make_ramp(10, RLM_RAMP_HOLD_NS);
+    (void)send_for(&now_ns, 10 * MINUTE, MINUTE);
+    slow_down(NULL, now_ns);
+    CHECK_SO(in_force(0).amount == 10 && in_force(0).period_ns == RLM_RAMP_HOLD_NS,
+        "%" PRIu64 " in %" PRIu64 " s", in_force(0).amount,
+        in_force(0).period_ns / SECOND);
 }
 
 /* ---- Adaptive concurrency --------------------------------------------------------------------------- */
@@ -1874,6 +2639,296 @@ static void a_lowered_cap_comes_back(void) {
     CHECK_SO(cap() > 12 && cap() <= 20, "of 20, lowered to 10, four hours later: %" PRIu64, cap());
 }
 
+/* Rounds of a cap: as many as it may at once, answered after delay_ns, and so on. */
+static void run_rounds(int rounds, uint64_t delay_ns, uint64_t *now_ns) {
+    static rlm_permit permit[2048];
+    rlm_cost cost = cost_of(1, 0, 0);
+    uint64_t out, i;
+    while (rounds-- > 0) {
+        for (out = 0; out < 2048 && rlm_acquire(&limiter, &cost, *now_ns, &permit[out]) == 0; out++) continue;
+        *now_ns += delay_ns;
+        for (i = 0; i < out; i++) answer(&permit[i], *now_ns);
+        for (i = 0; i < out; i++) settle(&permit[i], *now_ns);
+    }
+}
+
+/* As many as it may at any time, each answered after delay_ns, until end_ns. */
+static void stream_until(uint64_t end_ns, uint64_t delay_ns, uint64_t *now_ns) {
+    static rlm_permit permit[256];
+    rlm_cost cost = cost_of(1, 0, 0);
+    uint64_t first = 0, next = 0;
+    while (*now_ns < end_ns || first < next) {
+        while (*now_ns < end_ns && next - first < 256 &&
+               rlm_acquire(&limiter, &cost, *now_ns, &permit[next % 256]) == 0) next++;
+        CHECK(first < next);
+        if (*now_ns < permit[first % 256].since_ns + delay_ns) *now_ns = permit[first % 256].since_ns + delay_ns;
+        answer(&permit[first % 256], *now_ns);
+        settle(&permit[first++ % 256], *now_ns);
+    }
+}
+
+static void make_adaptive(uint32_t least, uint32_t most, uint64_t begin) {
+    rlm_limit limit = rlm_adaptive(least, most);
+    limit.burst = begin;
+    make(&limit, 1);
+}
+
+static void a_cap_begins_and_ends_within_its_bounds(void) {
+    uint64_t now_ns = START;
+    rlm_limit limit = rlm_adaptive(20, 100);
+    make(&limit, 1);
+    CHECK_EQ(cap(), 20);
+    run_rounds(40, 100 * MS, &now_ns);
+    CHECK_EQ(cap(), 100);
+    limit = rlm_adaptive(20, 50);
+    CHECK_EQ(rlm_reconfigure(&limiter, 0, &limit, now_ns), RLM_OK);
+    CHECK_EQ(cap(), 50);
+}
+
+/* By half until it first did not help, or was too much; then by an eighth. */
+static void a_cap_grows_by_half_until_it_does_not_help(void) {
+    uint64_t now_ns = START, was;
+    rlm_feedback feedback = feedback_of(RLM_OVERLOADED);
+    make_adaptive(2, 2000, 16);
+    run_rounds(1, 100 * MS, &now_ns);
+    CHECK_EQ(cap(), 25);
+    run_rounds(1, 200 * MS, &now_ns); /* twice as long: it stays */
+    CHECK_EQ(cap(), 25);
+    run_rounds(1, 100 * MS, &now_ns);
+    CHECK_SO(cap() > 25 && cap() <= 29, "cap %" PRIu64, cap());
+    make_adaptive(2, 2000, 16);
+    run_rounds(2, 100 * MS, &now_ns);
+    CHECK_EQ(cap(), 38);
+    observe(NULL, &feedback, now_ns); /* of no request: it counts */
+    was = cap();
+    CHECK_SO(was >= 24 && was <= 28, "cap %" PRIu64, was);
+    run_rounds(1, 100 * MS, &now_ns);
+    CHECK_SO(cap() > was && cap() <= was + was / 8 + 1, "from %" PRIu64 " to %" PRIu64, was, cap());
+    feedback.outcome = RLM_SLOW_DOWN;
+    was = cap();
+    observe(NULL, &feedback, now_ns);
+    CHECK_SO(cap() < was * 8 / 10, "told to slow down at %" PRIu64 ": cap %" PRIu64, was, cap());
+}
+
+/* The shortest delays count, not the first: a server that was slow to wake is no measure. */
+static void a_cap_compares_with_the_shortest_delays(void) {
+    uint64_t now_ns = START;
+    make_adaptive(2, 2000, 16);
+    run_rounds(1, SECOND, &now_ns);
+    run_rounds(1, 100 * MS, &now_ns);
+    CHECK_EQ(cap(), 38);
+    run_rounds(3, 200 * MS, &now_ns);
+    CHECK_EQ(cap(), 38);
+}
+
+static void sixty_four_answers_are_a_round(void) {
+    static rlm_permit permit[500];
+    int i;
+    make_adaptive(2, 2000, 500);
+    for (i = 0; i < 500; i++) permit[i] = take(1, START);
+    for (i = 499; i >= 436; i--) answer(&permit[i], START + 100 * MS);
+    CHECK_SO(cap() == 751, "cap %" PRIu64, cap());
+}
+
+/* Requests become longer, little by little or at once: the cap does not stay down. */
+static void a_cap_gets_used_to_longer_requests(void) {
+    uint64_t now_ns = START, delay_ns = 100 * MS;
+    int i;
+    make_adaptive(2, 150, 8);
+    for (i = 0; i < 600; i++, delay_ns += delay_ns / 200) run_rounds(1, delay_ns, &now_ns);
+    CHECK_SO(cap() == 150, "twenty times as long in 600 rounds: cap %" PRIu64, cap());
+    make_adaptive(2, 150, 8);
+    now_ns = START;
+    stream_until(START + MINUTE, 100 * MS, &now_ns);
+    CHECK_EQ(cap(), 150);
+    stream_until(START + 60 * MINUTE, SECOND, &now_ns);
+    CHECK_SO(cap() >= 100, "ten times as long at once: cap %" PRIu64, cap());
+}
+
+/* Answers that were long on their way, to requests of before, are not of this round. */
+static void answers_of_a_round_before_do_not_count(void) {
+    rlm_permit slow[16];
+    uint64_t now_ns = START, was, i;
+    make_adaptive(2, 150, 64);
+    for (i = 0; i < 16; i++) slow[i] = take(1, now_ns);
+    run_rounds(10, 100 * MS, &now_ns);
+    was = cap();
+    now_ns += 10 * SECOND;
+    for (i = 0; i < 16; i++) answer(&slow[i], now_ns);
+    for (i = 0; i < 16; i++) answer(&slow[i], now_ns);
+    for (i = 0; i < 16; i++) answer(&slow[i], now_ns);
+    for (i = 0; i < 16; i++) answer(&slow[i], now_ns);
+    CHECK_SO(cap() == was, "from %" PRIu64 " to %" PRIu64, was, cap());
+}
+
+/* What was sent before the last refusal does not count; it does not move that moment either. */
+static void a_refusal_of_before_is_not_counted_again(void) {
+    rlm_permit permit[100], since;
+    uint64_t i;
+    make_adaptive(2, 150, 100);
+    for (i = 0; i < 100; i++) permit[i] = take(1, START);
+    refuse(&permit[99], RLM_NAMED_CONCURRENCY, RLM_UNSAID, START + SECOND);
+    CHECK_EQ(cap(), 70);
+    for (i = 0; i < 50; i++) {
+        answer(&permit[i], START + SECOND);
+        settle(&permit[i], START + SECOND);
+    }
+    since = take(1, START + SECOND + 500 * MS);
+    refuse(&permit[98], RLM_NAMED_CONCURRENCY, RLM_UNSAID, START + 2 * SECOND);
+    CHECK_EQ(cap(), 70);
+    refuse(&since, RLM_NAMED_CONCURRENCY, RLM_UNSAID, START + 3 * SECOND);
+    CHECK_SO(cap() < 50, "sent since, and the 51st: cap %" PRIu64, cap());
+}
+
+/* Some at once to a server that takes so many at a time. Returns how many it refused. */
+static int batch_of(int most, uint64_t *now_ns) {
+    rlm_permit permit[64];
+    rlm_cost cost = cost_of(1, 0, 0);
+    int out, i;
+    for (out = 0; out < 64 && rlm_acquire(&limiter, &cost, *now_ns, &permit[out]) == 0;) out++;
+    *now_ns += 500 * MS;
+    for (i = 0; i < out; i++) {
+        if (i < most) answer(&permit[i], *now_ns);
+        else refuse(&permit[i], RLM_NAMED_CONCURRENCY, RLM_UNSAID, *now_ns);
+        CHECK_EQ(rlm_cancel(&limiter, &permit[i], *now_ns), RLM_OK);
+    }
+    *now_ns += 500 * MS;
+    return out > most ? out - most : 0;
+}
+
+/* A number that was refused is passed after ten minutes, by 1, 2, 4 ..., even by a server that would take any number by then. */
+static void a_cap_passes_what_was_refused_in_ten_minutes(void) {
+    uint64_t now_ns = START, minutes, most = 5, step = 1;
+    rlm_permit alone;
+    make_adaptive(1, 60, 8);
+    CHECK_EQ(batch_of(5, &now_ns), 3); /* the sixth to the eighth, in that order */
+    CHECK_SO(cap() <= 5, "cap %" PRIu64, cap());
+    alone = take(1, now_ns); /* refused alone: that tells no number */
+    refuse(&alone, RLM_NAMED_CONCURRENCY, RLM_UNSAID, now_ns);
+    settle(&alone, now_ns);
+    for (minutes = 1; minutes <= 90; minutes++) {
+        stream_until(START + minutes * MINUTE, 500 * MS, &now_ns);
+        if ((minutes + 1) % 10 == 0) {
+            most += step;
+            step *= 2;
+        }
+        CHECK_SO(cap() <= most, "after %" PRIu64 " minutes: cap %" PRIu64, minutes, cap());
+    }
+    CHECK_SO(cap() == 60, "after 90 minutes: cap %" PRIu64, cap());
+}
+
+/* All leave at once, and arrive in any order: the number sent second may be refused, of a server that holds sixteen. */
+static void a_wave_out_of_order_teaches_what_the_server_holds(void) {
+    uint64_t seed = check_seed(), random = seed, run;
+    for (run = 0; run < 20; run++) {
+        rlm_permit permit[32];
+        uint64_t now_ns = START + SECOND, i;
+        bool held[32] = {false};
+        make_adaptive(1, 64, 32);
+        for (i = 0; i < 32; i++) permit[i] = take(1, START);
+        for (i = 0; i < 16;) {
+            uint64_t one = check_random(&random) % 32;
+            if (!held[one]) held[one] = true, i++;
+        }
+        for (i = 0; i < 32; i++)
+            if (!held[i]) {
+                refuse(&permit[i], RLM_NAMED_CONCURRENCY, RLM_UNSAID, now_ns);
+                settle(&permit[i], now_ns);
+                now_ns += MS;
+            }
+        for (i = 0; i < 32; i++)
+            if (held[i]) {
+                answer(&permit[i], now_ns);
+                settle(&permit[i], now_ns);
+            }
+        stream_until(now_ns + MINUTE, 200 * MS, &now_ns);
+        CHECK_SO(cap() == 16, "run %" PRIu64 ", seed %" PRIu64 ": cap %" PRIu64, run, seed, cap());
+    }
+}
+
+/* Others hold all places: one at a time tries, ever more seldom. */
+static void a_cap_that_cannot_go_lower_waits(void) {
+    int kind;
+    for (kind = 0; kind < 3; kind++) {
+        rlm_limit limit = kind == 0 ? rlm_adaptive(1, 64) : rlm_concurrent(kind == 1 ? 1 : 20);
+        uint64_t now_ns = START, sent = 0;
+        if (kind == 2) limit.follow = RLM_FIXED;
+        make(&limit, 1);
+        for (; now_ns < START + MINUTE; now_ns += 10 * MS) {
+            rlm_cost cost = cost_of(1, 0, 0);
+            rlm_permit permit;
+            if (rlm_acquire(&limiter, &cost, now_ns, &permit) != 0) continue;
+            sent++;
+            refuse(&permit, RLM_NAMED_CONCURRENCY, RLM_UNSAID, now_ns + MS);
+            settle(&permit, now_ns + MS);
+        }
+        CHECK_SO(sent <= 12, "%d: %" PRIu64 " sent in a minute", kind, sent);
+    }
+}
+
+/* 599 of 600 remain, says a refusal: then it is something else that is spent. */
+static void a_refusal_that_its_figures_do_not_explain_waits(void) {
+    rlm_limit limit = rlm_per_minute(RLM_REQUESTS, 600);
+    uint64_t now_ns = START, sent = 0;
+    make(&limit, 1);
+    for (; now_ns < START + MINUTE; now_ns += 10 * MS) {
+        rlm_feedback feedback = feedback_of(RLM_REFUSED);
+        rlm_permit permit;
+        if (wait_for(1, now_ns) != 0) continue;
+        permit = take(1, now_ns);
+        sent++;
+        feedback.named = 1u << RLM_REQUESTS;
+        read_of(&feedback, RLM_REQUESTS, 600, 599, MINUTE);
+        observe(&permit, &feedback, now_ns + MS);
+        settle(&permit, now_ns + MS);
+    }
+    CHECK_SO(sent <= 4, "%" PRIu64 " sent in a minute", sent);
+}
+
+static void a_limit_of_nothing_is_not_believed(void) {
+    rlm_limit limit = rlm_learned(RLM_REQUESTS, MINUTE);
+    rlm_permit permit;
+    make(&limit, 1);
+    permit = take(1, START);
+    hear(&permit, 0, 0, MINUTE, START + SECOND);
+    settle(&permit, START + SECOND);
+    CHECK_EQ(rlm_in_force(&limiter, 0, &limit), RLM_E_UNKNOWN);
+    CHECK_EQ(wait_for(1, START + SECOND), 0);
+}
+
+/* Of 2 requests the first answer tells little: between one and four seconds. The longer, until more is known. */
+static void a_period_that_may_be_several_is_the_longest(void) {
+    rlm_limit limit = rlm_learned(RLM_REQUESTS, MINUTE);
+    make(&limit, 1);
+    read_period(2, 1, 500 * MS, 990 * MS, 4 * SECOND, START);
+    CHECK_EQ(in_force(0).period_ns, 4 * SECOND);
+    read_period(2, 1, 950 * MS, 1900 * MS, 4 * SECOND, START + SECOND);
+    read_period(2, 1, 990 * MS, 1990 * MS, 2010 * MS, START + 2 * SECOND);
+    CHECK_SO(in_force(0).period_ns >= 1990 * MS && in_force(0).period_ns <= 2010 * MS, "%" PRIu64 " ms", in_force(0).period_ns / MS);
+}
+
+/* That is not adaptive: lowered below what are out, and raised by one a minute, and only where it was full. */
+static void a_lowered_cap_comes_back_where_it_is_used(void) {
+    rlm_limit limit = rlm_concurrent(20), lower = rlm_concurrent(5);
+    rlm_permit permit[20];
+    uint64_t now_ns = START, i, minute;
+    make(&limit, 1);
+    for (i = 0; i < 11; i++) permit[i] = take(1, START);
+    refuse(&permit[10], RLM_NAMED_CONCURRENCY, RLM_UNSAID, START);
+    CHECK_EQ(cap(), 10);
+    for (i = 0; i < 100; i++) answer(&permit[0], now_ns += 300 * MS); /* full, for half a minute */
+    CHECK_EQ(cap(), 10);
+    for (i = 0; i < 200; i++) answer(&permit[0], now_ns += 300 * MS);
+    CHECK_EQ(cap(), 11);
+    for (i = 1; i < 11; i++) settle(&permit[i], now_ns);
+    for (minute = 0; minute < 30; minute++) answer(&permit[0], now_ns += MINUTE); /* one of eleven */
+    CHECK_EQ(cap(), 11);
+    for (i = 1; i < 11; i++) permit[i] = take(1, now_ns);
+    CHECK_EQ(rlm_reconfigure(&limiter, 0, &lower, now_ns), RLM_OK);
+    refuse(&permit[10], RLM_NAMED_CONCURRENCY, RLM_UNSAID, now_ns);
+    CHECK_EQ(cap(), 5);
+}
+
 /* ---- Guards ------------------------------------------------------------------------------------------- */
 
 static void answer_after(uint64_t delay_ns, int times, uint64_t *now_ns) {
@@ -1918,6 +2973,33 @@ static void a_guard_follows_the_delays(void) {
         answer_after(MS, 500, &now_ns);
         CHECK_EQ(in_force(0).guard_ns, 10 * SECOND);
     }
+}
+
+/* How long a refusal took says nothing of how long requests take. */
+static void a_refusal_is_no_delay(void) {
+    rlm_limit limit = rlm_per_minute(RLM_REQUESTS, 600);
+    rlm_permit permit;
+    uint64_t now_ns = START + 30 * SECOND;
+    make(&limit, 1);
+    permit = take(1, START);
+    refuse(&permit, 1u << RLM_REQUESTS, MS, now_ns);
+    settle(&permit, now_ns);
+    now_ns += SECOND;
+    answer_after(SECOND, 1, &now_ns);
+    CHECK_SO(in_force(0).guard_ns <= SECOND, "guard %" PRIu64 " ms", in_force(0).guard_ns / MS);
+}
+
+/* The guard has grown; a full burst after that is no fault of the clock. */
+static void a_full_burst_is_admitted_after_the_guard_grew(void) {
+    rlm_limit limit = rlm_per_minute(RLM_REQUESTS, 600);
+    uint64_t now_ns = START;
+    make(&limit, 1);
+    answer_after(30 * SECOND, 3, &now_ns);
+    now_ns += RLM_HOUR_NS;
+    (void)take(600, now_ns);
+    CHECK_SO(wait_for(1, now_ns) <= 5 * SECOND,
+        "wait %" PRIu64 " ms, of which the guard is %" PRIu64, wait_for(1, now_ns) / MS,
+        in_force(0).guard_ns / MS);
 }
 
 /* ---- Debits, errors ------------------------------------------------------------------------------------ */
@@ -2069,6 +3151,122 @@ static void nonsense_does_no_lasting_harm(void) {
     }
 }
 
+/* An overload of an old request moves since_ns (no refused number known, so no early return): in a stream every
+   request in flight is "before", and the cap shrinks once and never again. */
+static void a_steady_overload_goes_on_shrinking_a_cap(void) {
+    static rlm_permit permit[128];
+    rlm_cost cost = cost_of(1, 0, 0);
+    rlm_feedback feedback = feedback_of(RLM_OVERLOADED);
+    uint64_t now_ns = START, first = 0, next = 0;
+    make_adaptive(2, 150, 100);
+    while (now_ns < START + 60 * SECOND) { /* one a centisecond, each answered after a second: overloaded */
+        while (first < next && permit[first % 128].since_ns + SECOND <= now_ns) {
+            observe(&permit[first % 128], &feedback, now_ns);
+            settle(&permit[first++ % 128], now_ns);
+        }
+        if (next - first < 128 && rlm_acquire(&limiter, &cost, now_ns, &permit[next % 128]) == 0) next++;
+        now_ns += 10 * MS;
+    }
+    CHECK_SO(cap() <= 10, "a minute of nothing but overload at 1 s each: cap %" PRIu64, cap());
+}
+
+/* Half used is judged by the request alone whose answer ends the round: with 16 answers a round that is the first of a
+   batch of 3, 5 or 15, and the cap never grows. */
+static void a_cap_grows_under_batches_of_any_size(void) {
+    uint64_t begin, now_ns, stuck = 0;
+    for (begin = 2; begin <= 20; begin++) {
+        now_ns = START;
+        make_adaptive(1, 150, begin);
+        run_rounds(1000, 100 * MS, &now_ns);
+        if (cap() == begin) printf("# begun at %" PRIu64 ": cap %" PRIu64 " after 1000 rounds\n", begin, cap()), stuck++;
+    }
+    CHECK_EQ(stuck, 0);
+}
+
+/* TAT of an idle bucket lies before the request: what is pushed on from there is over before it begins. */
+static void figures_of_an_idle_bucket_count_though_the_request_cost_nothing_of_it(void) {
+    rlm_limit limit = rlm_per_minute(RLM_OUTPUT_TOKENS, 1000);
+    rlm_cost cost = cost_of(1, 100, 0);
+    rlm_feedback feedback = feedback_of(RLM_ANSWERED);
+    rlm_permit permit = {0};
+    make(&limit, 1);
+    CHECK_EQ(rlm_acquire(&limiter, &cost, START + SECOND, &permit), 0);
+    read_of(&feedback, RLM_OUTPUT_TOKENS, 1000, 100, MINUTE);
+    observe(&permit, &feedback, START + SECOND);
+    CHECK_SO(left(0, START + SECOND) <= 100, "100 remain: left %" PRId64, left(0, START + SECOND));
+}
+
+/* A guess keeps amount >= cost, but scales the burst below it: the request is never admitted again. */
+static void a_refused_request_is_not_never_admitted(void) {
+    rlm_limit limit = rlm_per_minute(RLM_REQUESTS, 600);
+    rlm_permit permit;
+    limit.burst = 60;
+    make(&limit, 1);
+    permit = take(60, START);
+    refuse(&permit, 1u << RLM_REQUESTS, 10 * SECOND, START);
+    CHECK_EQ(rlm_cancel(&limiter, &permit, START), RLM_OK);
+    CHECK_SO(wait_for(60, START + 10 * MINUTE) == 0, "burst %" PRIu64 ", wait %" PRIu64, in_force(0).burst, wait_for(60, START + 10 * MINUTE));
+}
+
+/* The reserve is pushed on again after each idle time, and counted as what others took: it keeps itself alive. */
+static void what_is_kept_in_hand_fades_with_idle_times_too(void) {
+    rlm_limit limit = rlm_per_minute(RLM_INPUT_TOKENS, 1000000);
+    rlm_cost cost = cost_of(0, 10, 0);
+    uint64_t now_ns = START;
+    int i;
+    make(&limit, 1);
+    for (i = 0; i < 10000; i++) {
+        rlm_permit permit = {0};
+        rlm_feedback feedback = feedback_of(RLM_ANSWERED);
+        CHECK_EQ(rlm_acquire(&limiter, &cost, now_ns, &permit), 0);
+        read_of(&feedback, RLM_INPUT_TOKENS, 1000000, i == 5 ? 949990 : 999990, MINUTE);
+        observe(&permit, &feedback, now_ns + MS);
+        settle(&permit, now_ns + MS);
+        now_ns += 10 * SECOND;
+    }
+    now_ns -= 10 * SECOND;
+    CHECK_SO(left(0, now_ns + MS) >= 999990 - 2000, "after 10,000 answers: left %" PRId64, left(0, now_ns + MS));
+}
+
+/* seen / 1024 is 0 below 1024: of requests nothing ever fades. */
+static void what_is_kept_in_hand_of_few_requests_fades_too(void) {
+    uint64_t now_ns = START;
+    server there;
+    int64_t less = 0;
+    int i;
+    make_kind(A_BUCKET, 6000);
+    server_make(&there, 6000, MINUTE, START);
+    for (i = 0; i < 20000; i++, now_ns += 20 * MS) {
+        rlm_permit permit = take(1, now_ns);
+        CHECK_EQ(server_take(&there, i == 5 ? 301 : 1, now_ns), 0);
+        hear(&permit, 6000, server_left(&there), MINUTE, now_ns);
+        settle(&permit, now_ns);
+        less = (int64_t)server_left(&there) - left(0, now_ns);
+    }
+    CHECK_SO(less <= 30, "after 20,000 answers: %" PRId64 " less than there", less);
+}
+
+/* pace - pace / 4 is pace below 4: told again, a ramp at 3 a minute stays there, above its floor. */
+static void a_slow_ramp_told_again_is_slower(void) {
+    uint64_t now_ns = START;
+    int i;
+    make_ramp(10, RLM_RAMP_HOLD_NS);
+    (void)send_for(&now_ns, MINUTE, SECOND);
+    for (i = 0; i < 50; i++) slow_down(NULL, now_ns += SECOND);
+    CHECK_SO(in_force(0).amount == 10 && in_force(0).period_ns == RLM_RAMP_HOLD_NS, "%" PRIu64 " in %" PRIu64 " s", in_force(0).amount,
+        in_force(0).period_ns / SECOND);
+}
+
+/* A usual period that is another's, without figures: the amount of an hour becomes that of a minute. */
+static void a_usual_period_is_not_ignored_where_a_limit_follows(void) {
+    rlm_limit limit = rlm_per_minute(RLM_REQUESTS, 100);
+    limit.follow = RLM_FOLLOW;
+    make(&limit, 1);
+    hear(NULL, 6000, 6000, RLM_HOUR_NS, START);
+    limit = in_force(0);
+    CHECK_SO(limit.amount == 100 || limit.period_ns == RLM_HOUR_NS, "%" PRIu64 " in %" PRIu64 " s", limit.amount, limit.period_ns / SECOND);
+}
+
 static const check_case cases[] = {
     CASE(what_remains_lowers_and_never_raises),
     CASE(what_was_sent_since_is_shown_by_its_own_answers),
@@ -2085,9 +3283,22 @@ static const check_case cases[] = {
     CASE(the_figures_tell_which_period_is_meant),
     CASE(an_answer_of_the_last_period_says_nothing_of_this),
     CASE(a_correction_leaves_a_window_again),
+    CASE(figures_of_another_period_are_not_of_this_limit),
+    CASE(a_reading_is_of_the_limit_that_it_fits_best),
+    CASE(a_month_is_about_thirty_days),
+    CASE(no_reading_is_of_a_cap),
+    CASE(what_is_used_of_a_smaller_limit_there_is_used_here),
+    CASE(what_remains_beyond_the_burst_takes_nothing),
+    CASE(what_was_used_before_the_first_answer_is_not_kept_in_hand),
+    CASE(others_are_noticed_in_a_dense_stream),
+    CASE(a_late_answer_does_not_keep_a_clock_set_back_waiting),
+    CASE(after_a_clock_was_set_back_readings_count_again),
+    CASE(an_answer_to_a_request_before_a_change_does_not_say_what_remains),
+    CASE(an_answer_tells_of_meters_that_it_cost_nothing_of),
     CASE(a_right_picture_is_never_refused),
     CASE(another_client_costs_few_refusals),
     CASE(a_changing_limit_costs_few_refusals),
+    CASE(what_is_kept_in_hand_for_others_fades),
     CASE(a_pause_is_of_what_it_names),
     CASE(a_pause_that_names_nothing_is_of_all),
     CASE(a_pause_ends_at_its_time_and_a_shorter_one_does_not_end_it),
@@ -2105,6 +3316,16 @@ static const check_case cases[] = {
     CASE(a_refusal_pauses_windows_and_quotas_too),
     CASE(a_refused_request_is_not_charged),
     CASE(a_steady_stream_stops_where_the_server_does),
+    CASE(a_good_answer_does_not_pause),
+    CASE(tokens_are_named_apart_or_together),
+    CASE(refusals_without_a_permit_count),
+    CASE(with_figures_a_refusal_waits_until_enough_remains),
+    CASE(a_refusal_without_figures_takes_an_eighth),
+    CASE(a_limit_that_was_told_is_not_guessed),
+    CASE(a_refusal_lowers_only_what_it_can_mean),
+    CASE(the_emptiest_limit_was_exceeded),
+    CASE(a_refusal_with_figures_that_say_nothing_takes_an_eighth),
+    CASE(a_guess_rises_where_it_is_used),
     CASE(a_limit_follows_as_far_as_it_may),
     CASE(an_answer_to_an_older_request_does_not_bring_the_old_limit_back),
     CASE(more_is_available_only_if_the_server_says_so),
@@ -2114,6 +3335,9 @@ static const check_case cases[] = {
     CASE(a_change_of_the_limit_does_not_change_what_others_took),
     CASE(a_reconfigured_limit_is_the_one_configured),
     CASE(follow_is_checked_at_init),
+    CASE(a_limit_that_comes_back_brings_no_burst),
+    CASE(a_burst_in_proportion_stays_in_bounds),
+    CASE(a_limit_to_be_learned_can_be_configured_instead),
     CASE(until_something_is_known_one_is_out),
     CASE(a_learned_limit_is_not_merged_before_it_is_known),
     CASE(whoever_waits_to_learn_is_told_which_limit_binds),
@@ -2122,15 +3346,30 @@ static const check_case cases[] = {
     CASE(without_figures_each_round_doubles),
     CASE(without_figures_a_refusal_is_a_guess),
     CASE(a_limit_that_is_told_ends_the_probing),
+    CASE(while_nothing_is_known_a_refusal_halves_what_may_be_out),
+    CASE(a_guess_ends_the_probing),
+    CASE(what_tells_no_limit_does_not_end_the_probing),
+    CASE(a_request_that_is_too_large_is_told_so_while_probing),
+    CASE(the_first_guess_is_what_the_server_took),
     CASE(a_refusal_of_what_is_not_counted_here_waits_longer_each_time),
     CASE(a_period_is_inferred),
     CASE(figures_that_are_not_a_bucket_s_are_not_believed),
     CASE(a_limit_shrinks_to_a_shorter_period_too),
     CASE(a_period_of_years_is_not_inferred),
+    CASE(a_time_of_day_bounds_a_period_loosely),
+    CASE(a_bare_reset_does_not_tell_the_period),
+    CASE(figures_that_contradict_those_before_are_believed_after_32),
+    CASE(a_configured_period_stays_while_the_figures_allow_it),
+    CASE(a_limit_that_shrank_is_found_again_at_another_period),
     CASE(a_ramp_at_rest_admits_all),
     CASE(a_ramp_goes_back_to_the_former_pace_and_climbs),
     CASE(however_often_it_is_told_a_ramp_keeps_its_floor),
     CASE(many_who_are_told_at_once_slow_down_once),
+    CASE(slow_down_soon_after_the_beginning_halves),
+    CASE(slow_down_goes_back_by_a_quarter_to_three_quarters),
+    CASE(a_ramp_works_with_a_clock_that_begins_at_zero),
+    CASE(a_ramp_climbs_a_quarter_a_minute),
+    CASE(the_floor_of_a_ramp_is_what_was_given),
     CASE(a_cap_finds_what_the_server_can_do),
     CASE(a_cap_stays_in_its_bounds_under_anything),
     CASE(a_cap_grows_while_delays_do_not_rise),
@@ -2140,10 +3379,34 @@ static const check_case cases[] = {
     CASE(a_cap_stays_below_what_was_refused),
     CASE(a_fixed_cap_gives_way_to_a_refusal_that_names_it),
     CASE(a_lowered_cap_comes_back),
+    CASE(a_cap_begins_and_ends_within_its_bounds),
+    CASE(a_cap_grows_by_half_until_it_does_not_help),
+    CASE(a_cap_compares_with_the_shortest_delays),
+    CASE(sixty_four_answers_are_a_round),
+    CASE(a_cap_gets_used_to_longer_requests),
+    CASE(answers_of_a_round_before_do_not_count),
+    CASE(a_refusal_of_before_is_not_counted_again),
+    CASE(a_cap_passes_what_was_refused_in_ten_minutes),
+    CASE(a_wave_out_of_order_teaches_what_the_server_holds),
+    CASE(a_cap_that_cannot_go_lower_waits),
+    CASE(a_refusal_that_its_figures_do_not_explain_waits),
+    CASE(a_limit_of_nothing_is_not_believed),
+    CASE(a_period_that_may_be_several_is_the_longest),
+    CASE(a_lowered_cap_comes_back_where_it_is_used),
     CASE(a_guard_follows_the_delays),
+    CASE(a_refusal_is_no_delay),
+    CASE(a_full_burst_is_admitted_after_the_guard_grew),
     CASE(a_debit_is_all_or_nothing),
     CASE(misuse_is_answered_and_changes_nothing),
     CASE(nonsense_does_no_lasting_harm),
+    CASE(a_steady_overload_goes_on_shrinking_a_cap),
+    CASE(a_cap_grows_under_batches_of_any_size),
+    CASE(figures_of_an_idle_bucket_count_though_the_request_cost_nothing_of_it),
+    CASE(a_refused_request_is_not_never_admitted),
+    CASE(what_is_kept_in_hand_fades_with_idle_times_too),
+    CASE(what_is_kept_in_hand_of_few_requests_fades_too),
+    CASE(a_slow_ramp_told_again_is_slower),
+    CASE(a_usual_period_is_not_ignored_where_a_limit_follows),
 };
 
 CHECK_MAIN(cases)

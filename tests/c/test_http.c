@@ -93,8 +93,9 @@ static void check_verdict(uint32_t verdict, uint32_t reason, uint32_t error_clas
 }
 
 static void check_limited(uint64_t wait_ns) {
-    check_verdict(wait_ns != 0 ? RLM_HTTP_WAIT : RLM_HTTP_RETRY, RLM_HTTP_RATE_LIMIT, RLM_CLASS_RATE_LIMIT, RLM_REFUSED,
-        wait_ns);
+    bool place = http.feedback.named == RLM_NAMED_CONCURRENCY; /* that there is soon */
+    check_verdict(wait_ns != 0 ? RLM_HTTP_WAIT : RLM_HTTP_RETRY, RLM_HTTP_RATE_LIMIT, place ? RLM_CLASS_SERVER : RLM_CLASS_RATE_LIMIT,
+        RLM_REFUSED, wait_ns);
 }
 
 static void check_never(uint32_t reason) { check_verdict(RLM_HTTP_NEVER, reason, RLM_CLASS_FATAL, RLM_FAILED, 0); }

@@ -61,7 +61,8 @@ def never(reason):
 
 
 def refused(wait_ns=0, named=(), requested=UNSAID, capped=False, reason="rate_limit"):
-    return result("wait" if wait_ns else "retry", reason, "rate_limit", "refused", wait_ns, capped, named, requested)
+    kind = "server" if list(named) == ["concurrency"] else "rate_limit"     # soon there is a place
+    return result("wait" if wait_ns else "retry", reason, kind, "refused", wait_ns, capped, named, requested)
 
 
 def reading(meter, limit, remaining, reset=UNSAID, period=MINUTE, least=0, most=UNSAID, rounding=0):

@@ -971,7 +971,7 @@ class Judge:
         if self.verdict == "never":
             return "fatal"
         if self.status == 429:
-            return "rate_limit"
+            return "server" if self.named == ["concurrency"] else "rate_limit"
         return "network" if self.reason == "network" else "server"
 
 
