@@ -8,14 +8,16 @@ WARN := -Wall -Wextra -Wpedantic -Wconversion
 PYTHON := build/venv/bin/python
 DATA ?= ../shared/data
 HEADERS := rlimit.h $(sort $(wildcard ext/*.h))
+PACKAGE := pyproject.toml setup.py MANIFEST.in bindings/python/_rlimit.c $(wildcard bindings/python/rlimit/*.py*) $(HEADERS)
 INCLUDE := $(DESTDIR)$(PREFIX)/include
 LIB := $(DESTDIR)$(PREFIX)/lib
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
-demo: setup-demo build/batch ## 500 support tickets through a metered relay, the usual way and limited, told no limits; INPUT=file (COLUMN=name) for yours
+demo: setup-demo build/batch build/venv/.package ## 500 support tickets through a metered relay, the usual way and limited, told no limits; INPUT=file (COLUMN=name) for yours
 	@PYTHONPATH=tests $(PYTHON) examples/demo.py $(if $(COLUMN),--column "$(COLUMN)") $(if $(INPUT),"$(INPUT)")
+	@$(if $(INPUT),:,PYTHONPATH=tests $(PYTHON) examples/python/demo.py)
 
 test: setup-test build/batch build/basic build/threads ## every test; the last line counts them
 	@PYTHONPATH=tests $(PYTHON) -m pytest -q tests
@@ -25,9 +27,17 @@ bench: setup-demo build/bench build/trace build/libfeedback.so ## one line a fig
 	@if [ -f "$(DATA)/azure_llm_conv.csv.gz" ]; then $(PYTHON) bench/trace.py build/trace "$(DATA)/azure_llm_conv.csv.gz"; \
 	else echo "bench trace skipped: no $(DATA)/azure_llm_conv.csv.gz"; fi
 	@$(PYTHON) bench/feedback.py build/libfeedback.so $(wildcard $(DATA)/azure_llm_conv.csv.gz)
+	@$(PYTHON) bench/python.py
+
+dist: ## the Python package's sdist, and manylinux wheels (x86-64, aarch64) for every CPython found, in build/dist
+	@python3 bindings/python/dist.py
 
 setup-demo setup-test: setup-%:
 	@tests/setup.sh $*
+
+build/venv/.package: $(PACKAGE)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall .
+	@touch $@
 
 build/batch: examples/batch.c $(wildcard examples/batch_*.h) $(HEADERS)
 	@mkdir -p build
@@ -66,7 +76,7 @@ uninstall: ## remove what install copied
 	rm -rf "$(LIB)/cmake/rlimit"
 
 clean: ## remove build/, the virtual environment included
-	rm -rf build
+	rm -rf build bindings/python/rlimit/*.so bindings/python/*.egg-info
 
-.PHONY: help demo test bench setup-demo setup-test install uninstall clean
+.PHONY: help demo test bench dist setup-demo setup-test install uninstall clean
 .DEFAULT_GOAL := help

@@ -27,6 +27,7 @@ have pkg-config && pkg-config --exists libcurl || need libcurl4-openssl-dev
 have pkg-config && pkg-config --exists jansson || need libjansson-dev
 have python3 || need python3
 python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || need python3-venv
+python3 -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' >/dev/null 2>&1 || need python3-dev
 
 tools() { # what the tests use beside that: the lines that are missing
     have gcc && have g++ || want gcc g++
@@ -67,13 +68,13 @@ if [ "$what" = test ]; then
 fi
 
 case $what in
-demo) requirements=tests/relay/requirements.txt ;;
+demo) requirements=examples/python/requirements.txt ;;
 *) requirements=tests/requirements.txt ;;
 esac
 python=build/venv/bin/python
 mkdir -p build
 [ -x $python ] && $python -c '' 2>/dev/null || { rm -rf build/venv; python3 -m venv build/venv; }
-wanted=$(cat tests/relay/requirements.txt $requirements | cksum)
+wanted=$(cat tests/relay/requirements.txt examples/python/requirements.txt $requirements | cksum)
 [ "$(cat build/venv/.$what 2>/dev/null)" = "$wanted" ] || {
     $python -m pip install --quiet --disable-pip-version-check -r $requirements
     echo "$wanted" > build/venv/.$what

@@ -1,0 +1,136 @@
+"""httpx: every request of a client waits for a limiter, and tells it what the server said.
+
+    client = rlimit.httpx.limit(httpx.Client(), limiter)
+    client = rlimit.httpx.limit(httpx.AsyncClient(), limiter)
+
+The client stays what it is: its time-outs, proxies, certificates and event hooks. httpx's time-outs are for each operation
+on a connection, so the wait in the limiter's queue is in none of them. A request is charged once, with all its redirects.
+httpx sends nothing again by itself (`HTTPTransport(retries=)` repeats connecting only): each send pays.
+
+`Client(limiter, ...)` and `AsyncClient(limiter, ...)` make a new one; `Transport` and `AsyncTransport` go around a transport,
+and charge each hop of a redirect.
+
+Keywords of all of them:
+    provider        whose headers and charges: "openai", "anthropic", ..., see Limiter. Default: the limiter's, else known by
+                    the host, else "generic"
+    priority        "critical", "high", "normal", "low"
+    queue_timeout   seconds in the limiter's queue, then AcquireTimeout; None: no end
+    cost            a function of a `Request(method, url, body)` that returns its cost as a mapping of meters, for example
+                    {"input_tokens": 900, "output_tokens": 200} (requests is 1 if not in it), or None to let the request pass
+                    without the limiter. Default: estimated from a JSON body (RequestCost); one request otherwise
+    tokenizer       as of estimate_tokens
+    reserves_output whether the server charges the maximum of the output at admission; None: as the provider does
+
+Raises AcquireTimeout, QueueFull and NeverAdmitted, before anything is sent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional, TypeVar
+
+import httpx
+
+from ._call import Gate, Options, Request, split
+from ._httpx import Body, limit_in_place, opened, send, send_async
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from . import Limiter
+
+__all__ = ["limit", "Client", "AsyncClient", "Transport", "AsyncTransport", "Request"]
+
+AnyClient = TypeVar("AnyClient", httpx.Client, httpx.AsyncClient)
+
+
+class _SyncBody(Body, httpx.SyncByteStream):
+    pass
+
+
+class _AsyncBody(Body, httpx.AsyncByteStream):
+    pass
+
+
+def limit(client: AnyClient, limiter: Limiter, **options: Unpack[Options]) -> AnyClient:
+    """Limits a client from now on, and returns it. A client that was limited already changes to this limiter.
+
+        client = rlimit.httpx.limit(httpx.Client(base_url="https://relay.example.com"), limiter)
+        reply = client.post("/v1/chat/completions", json=body)
+    """
+    gate = Gate(limiter, **options)
+    limit_in_place(client, gate)
+    return client
+
+
+class Client(httpx.Client):
+    """An httpx.Client with a limiter; further keywords are httpx.Client's.
+
+        with rlimit.httpx.Client(limiter, timeout=60) as client:
+            reply = client.post(url, json=body)
+    """
+
+    def __init__(self, limiter: Limiter, **options: Any) -> None:
+        ours, theirs = split(options)
+        self._rlimit = Gate(limiter, **ours)
+        super().__init__(**theirs)
+
+    def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        inner = super().send
+        response: httpx.Response = send(opened(self._rlimit, request), lambda: inner(request, **options))
+        return response
+
+
+class AsyncClient(httpx.AsyncClient):
+    """An httpx.AsyncClient with a limiter; further keywords are httpx.AsyncClient's.
+
+        async with rlimit.httpx.AsyncClient(limiter, timeout=60) as client:
+            reply = await client.post(url, json=body)
+    """
+
+    def __init__(self, limiter: Limiter, **options: Any) -> None:
+        ours, theirs = split(options)
+        self._rlimit = Gate(limiter, **ours)
+        super().__init__(**theirs)
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        inner = super().send
+        response: httpx.Response = await send_async(opened(self._rlimit, request), lambda: inner(request, **options))
+        return response
+
+
+class Transport(httpx.BaseTransport):
+    """A transport with a limiter around another (httpx.HTTPTransport() if not given).
+
+        client = httpx.Client(transport=rlimit.httpx.Transport(limiter, httpx.HTTPTransport(http2=True)))
+    """
+
+    def __init__(self, limiter: Limiter, transport: Optional[httpx.BaseTransport] = None, **options: Unpack[Options]) -> None:
+        self._rlimit = Gate(limiter, **options)
+        self._inner = httpx.HTTPTransport() if transport is None else transport
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response: httpx.Response = send(opened(self._rlimit, request), lambda: self._inner.handle_request(request))
+        return response
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class AsyncTransport(httpx.AsyncBaseTransport):
+    """A transport with a limiter around another (httpx.AsyncHTTPTransport() if not given).
+
+        client = httpx.AsyncClient(transport=rlimit.httpx.AsyncTransport(limiter))
+    """
+
+    def __init__(self, limiter: Limiter, transport: Optional[httpx.AsyncBaseTransport] = None,
+                 **options: Unpack[Options]) -> None:
+        self._rlimit = Gate(limiter, **options)
+        self._inner = httpx.AsyncHTTPTransport() if transport is None else transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response: httpx.Response = await send_async(opened(self._rlimit, request),
+                                                    lambda: self._inner.handle_async_request(request))
+        return response
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
