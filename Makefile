@@ -22,7 +22,7 @@ demo: setup-demo build/batch build/venv/.package ## 500 support tickets through 
 test: setup-test build/batch build/basic build/threads ## every test; the last line counts them
 	@PYTHONPATH=tests $(PYTHON) -m pytest -q tests
 
-bench: setup-demo build/bench build/trace build/libfeedback.so ## one line a figure: value, floor measured in the same run, ratio
+bench: setup-bench build/bench build/trace build/libfeedback.so ## one line a figure: value, floor measured in the same run, ratio
 	@build/bench
 	@if [ -f "$(DATA)/azure_llm_conv.csv.gz" ]; then $(PYTHON) bench/trace.py build/trace "$(DATA)/azure_llm_conv.csv.gz"; \
 	else echo "bench trace skipped: no $(DATA)/azure_llm_conv.csv.gz"; fi
@@ -32,7 +32,7 @@ bench: setup-demo build/bench build/trace build/libfeedback.so ## one line a fig
 dist: ## the Python package's sdist, and manylinux wheels (x86-64, aarch64) for every CPython found, in build/dist
 	@python3 bindings/python/dist.py
 
-setup-demo setup-test: setup-%:
+setup-demo setup-test setup-bench: setup-%:
 	@tests/setup.sh $*
 
 build/venv/.package: $(PACKAGE)
@@ -78,5 +78,5 @@ uninstall: ## remove what install copied
 clean: ## remove build/, the virtual environment included
 	rm -rf build bindings/python/rlimit/*.so bindings/python/*.egg-info
 
-.PHONY: help demo test bench dist setup-demo setup-test install uninstall clean
+.PHONY: help demo test bench dist setup-demo setup-test setup-bench install uninstall clean
 .DEFAULT_GOAL := help

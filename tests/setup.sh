@@ -1,10 +1,10 @@
 #!/bin/sh
-# setup.sh demo|test - installs what `make demo` or `make test` needs and is not there: system packages by apt
+# setup.sh demo|test|bench - installs what `make demo`, `make test` or `make bench` needs and is not there: system packages by apt
 # (as root or through sudo) and Python packages in build/venv. Once all is there it does nothing, and
 # needs no network. Where it may not install, it names what is missing; only what is indispensable stops it.
 set -eu
 cd "$(dirname "$0")/.."
-what=${1:?usage: setup.sh demo|test}
+what=${1:?usage: setup.sh demo|test|bench}
 
 missing= extra=
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -69,6 +69,7 @@ fi
 
 case $what in
 demo) requirements=examples/python/requirements.txt ;;
+bench) requirements=bench/requirements.txt ;;
 *) requirements=tests/requirements.txt ;;
 esac
 python=build/venv/bin/python
