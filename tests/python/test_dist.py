@@ -38,6 +38,7 @@ def build(folder):
     if not (TOOLS / "installed").exists():
         t.absent("what requirements-dist.txt names cannot be installed: " + (done.stdout.strip().splitlines() or [""])[-1])
     assert done.returncode == 0, done.stdout
+    folder.with_suffix(".said").write_text(done.stdout)
     return done.stdout
 
 
@@ -59,14 +60,22 @@ def dist():
     return folder
 
 
+def is_built(dist, machine):
+    """Debian's headers are those of one processor: then the other's wheel is left out, and that is said."""
+    said = dist.with_suffix(".said").read_text()
+    return machine == platform.machine() or re.search(r"^skipped: .* for %s: the headers" % machine, said, re.M) is None
+
+
 def wheel(dist, machine):
     if machine != platform.machine():
         t.need(machine + "-linux-gnu-gcc")
+    if not is_built(dist, machine):
+        pytest.skip("this Python's headers do not hold for " + machine)
     return dist / ("rlimit-{0}-{1}-{1}-manylinux2014_{2}.manylinux_2_17_{2}.whl".format(VERSION, TAG, machine))
 
 
 def test_names(dist):
-    wanted = {"rlimit-%s.tar.gz" % VERSION} | {wheel(dist, machine).name for machine in MACHINES}
+    wanted = {"rlimit-%s.tar.gz" % VERSION} | {wheel(dist, machine).name for machine in MACHINES if is_built(dist, machine)}
     assert {path.name for path in dist.iterdir()} == wanted
 
 

@@ -2,6 +2,8 @@
 import ast
 import importlib
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -28,3 +30,16 @@ def test_name(name):
     for part in name.split("."):
         value = getattr(value, part)
     assert callable(value)
+
+
+def test_help_needs_no_library():
+    """help(rlimit) looks at all that is listed: what cannot be imported is not."""
+    program = """
+import importlib.util, pydoc
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "langchain_core" else find(name, *rest)
+import rlimit
+assert "langchain" not in dir(rlimit) and "openai" in dir(rlimit)
+assert "per_minute" in pydoc.render_doc(rlimit)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

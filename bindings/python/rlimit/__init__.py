@@ -22,6 +22,8 @@ from ._rlimit import (NEVER, ON_RELEASE, PROVIDERS, Acquire, AcquireCancelled, A
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from . import (aiohttp as aiohttp, anthropic as anthropic, httpx as httpx, httpx2 as httpx2, langchain as langchain,
+                   openai as openai, requests as requests)
     from ._clock import ManualClock as ManualClock
     from ._config import Config as Config, ConfigError as ConfigError, Model as Model, Tier as Tier, load as load
     from ._estimate import RequestCost as RequestCost, estimate_tokens as estimate_tokens
@@ -36,7 +38,8 @@ _LATER = {"ManualClock": "_clock", "Config": "_config", "ConfigError": "_config"
           "RequestCost": "_estimate", "estimate_tokens": "_estimate", "Outcome": "_map", "amap": "_map", "map": "_map",
           "Backoff": "_retry", "Classified": "_retry", "Delays": "_retry", "RetryBudget": "_retry", "classify": "_retry",
           "retry": "_retry", "Status": "_status", "Usage": "_status"}
-_MODULES = ("openai", "anthropic", "httpx", "httpx2", "aiohttp", "requests", "langchain")
+_MODULES = {"openai": "openai", "anthropic": "anthropic", "httpx": "httpx", "httpx2": "httpx2", "aiohttp": "aiohttp",
+            "requests": "requests", "langchain": "langchain_core"}  # each with the library that it needs
 
 __all__ = [
     "NEVER", "ON_RELEASE", "PROVIDERS", "Acquire", "AcquireCancelled", "AcquireTimeout", "Backoff", "Bucket", "Calendar", "Check",
@@ -59,4 +62,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> "list[str]":
-    return sorted(set(globals()) | set(_LATER) | set(_MODULES))
+    from importlib.util import find_spec
+    return sorted(set(globals()) | set(_LATER) | {name for name, library in _MODULES.items() if find_spec(library) is not None})
