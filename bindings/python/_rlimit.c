@@ -1284,7 +1284,7 @@ static int end_permit(Permit *permit, const rlm_cost *actual, uint64_t now_ns, u
     if (status != RLM_OK) return status;
     LOCK(limiter);
     permit_gone(limiter, permit, state);
-    if (state == PERMIT_SETTLED) count_outcome(limiter, permit->outcome);
+    if (state == PERMIT_SETTLED || permit->outcome != OUTCOME_UNSEEN) count_outcome(limiter, permit->outcome);
     UNLOCK(limiter);
     wake_if_anybody(limiter);
     return RLM_OK;

@@ -200,12 +200,86 @@ def test_a_stream_forgotten(referee):
     relay = referee(concurrency=1, latency_ms=(200, 200))
     limiter = limiter_of(relay)
     client = sync_client(relay, limiter)
-    stream = client.chat.completions.create(**body(1, stream=True))
-    next(stream)
-    assert limiter.status().active == 1
-    del stream
-    gc.collect()
+    gc.disable()  # a Stream that is in a cycle would be held until the collector runs
+    try:
+        stream = client.chat.completions.create(**body(1, stream=True))
+        next(stream)
+        assert limiter.status().active == 1
+        del stream
+        assert limiter.status().active == 0
+        for n in range(3):
+            for _ in client.chat.completions.create(**body(n, stream=True)):
+                break
+            assert limiter.status().active == 0
+    finally:
+        gc.enable()
     assert nothing_held(limiter)
+    relay.settled_in(None)
+
+
+def test_a_stream_left_and_taken_up_again(referee):
+    relay = referee(concurrency=1)
+    limiter = limiter_of(relay)
+    client = sync_client(relay, limiter)
+    stream = client.chat.completions.create(**body(1, stream=True, stream_options={"include_usage": True}))
+    for first in stream:
+        break
+    assert limiter.status().active == 1, "who still has it may go on"
+    rest = list(stream)
+    assert rest and rest[-1].usage.total_tokens > 0
+    assert nothing_held(limiter)
+    agreed(relay, limiter)
+
+
+def test_a_task_cancelled_between_two_chunks(referee):
+    """The stream is dropped with the task that read it, while it was busy elsewhere."""
+    relay = referee(concurrency=1)
+    limiter = limiter_of(relay)
+
+    async def read(client, begun):
+        async for _ in await client.chat.completions.create(**body(1, stream=True)):
+            begun.set()
+            await asyncio.Event().wait()
+
+    async def main():
+        async with async_client(relay, limiter) as client:
+            gc.disable()
+            try:
+                for _ in range(3):
+                    begun = asyncio.Event()
+                    task = asyncio.create_task(read(client, begun))
+                    await begun.wait()
+                    task.cancel()
+                    await asyncio.gather(task, return_exceptions=True)
+                    del task
+                    async with limiter.acquire(timeout=30):
+                        pass
+            finally:
+                gc.enable()
+            await client.chat.completions.create(**body(2))
+    run(main())
+    assert nothing_held(limiter)
+
+
+def test_no_answer_is_no_success(referee):
+    """Cancelled before an answer, or never sent: counted as failed, and an adaptive cap does not grow by it."""
+    relay = referee(latency_ms=(60_000, 60_000))
+    limiter = limiter_of(relay)
+
+    async def main():
+        async with async_client(relay, limiter) as client:
+            task = asyncio.create_task(client.chat.completions.create(**body(1)))
+            while relay.total["in_flight"] == 0:
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    run(main())
+    nobody = rlimit.openai.limit(openai.OpenAI(base_url="http://127.0.0.1:9/v1", api_key="k"), limiter, retries=0)
+    with pytest.raises(openai.APIConnectionError):
+        nobody.chat.completions.create(**body(2))
+    status = limiter.status()
+    assert (status.succeeded, status.failed, status.refused) == (0, 2, 0)
+    assert settled(limiter)["requests"] == 1, "what was sent stays charged, what was not is given back"
 
 
 def test_cancelled_in_mid_stream(referee):
@@ -435,5 +509,25 @@ def test_wrong_arguments(referee):
         rlimit.openai.limit(client, limiter, priority="urgent")
     with pytest.raises(ValueError, match="nobody"):
         rlimit.openai.limit(client, limiter, provider="nobody")
-    with pytest.raises(TypeError, match="cost"):
-        rlimit.openai.limit(client, limiter, cost=5)
+    for keywords, kind, text in (({"cost": 5}, TypeError, "cost: .*5"), ({"tokenizer": 5}, TypeError, "tokenizer: .*5"),
+                                 ({"queue_timeout": -1}, ValueError, "^queue_timeout: .*-1"),
+                                 ({"queue_timeout": "x"}, TypeError, "^queue_timeout: "),
+                                 ({"retries": -1}, ValueError, "retries: .*-1"), ({"retries": 1.5}, TypeError, "retries: .*1.5"),
+                                 ({"reserves_output": "no"}, TypeError, "reserves_output: .*'no'"),
+                                 ({"prioriti": "high"}, TypeError, "^prioriti: no such keyword")):
+        with pytest.raises(kind, match=text):
+            rlimit.openai.limit(client, limiter, **keywords)
+    assert client.max_retries == 2 and not hasattr(type(client._client), "_rlimit_inner"), "nothing is half done"
+
+
+@pytest.mark.parametrize("function, text", [(lambda request: 5, "returned 5"), (lambda request: {"bogus": 1}, "bogus"),
+                                            (lambda request: {"requests": -1}, "requests"), (lambda request: 1 / 0, "ZeroDivisionError")])
+def test_wrong_cost_functions(referee, function, text):
+    """Told as they are: not as a connection that failed, and not tried again."""
+    relay = referee()
+    limiter = limiter_of(relay)
+    client = sync_client(relay, limiter, cost=function)
+    with pytest.raises(openai.OpenAIError, match="cost: .*" + text) as caught:
+        client.chat.completions.create(**body(1))
+    assert not isinstance(caught.value, openai.APIConnectionError)
+    assert relay.total["received"] == 0 and nothing_held(limiter)

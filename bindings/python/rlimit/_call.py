@@ -22,6 +22,8 @@ What is settled
     any other failure                the estimate: it may have been processed
     never sent (no connection)       nothing: the permit is cancelled
 
+A request that was cancelled before its answer came counts as failed in status(), and so does one that was never sent.
+
 OpenAI tells the usage of a stream only if the request asks for it with `stream_options={"include_usage": True}`.
 """
 
@@ -347,15 +349,22 @@ class Gate:
     def __init__(self, limiter: Limiter, *, default: str = "generic", base: Optional[Type[Exception]] = None,
                  provider: Optional[str] = None, priority: str = "normal", queue_timeout: Optional[float] = None,
                  cost: Optional[CostFunction] = None, tokenizer: Optional[Callable[[str], Any]] = None,
-                 reserves_output: Optional[bool] = None) -> None:
+                 reserves_output: Optional[bool] = None, **unknown: object) -> None:
         """default: the provider, if neither it nor the limiter's is given and the host tells none. base: a class that errors
         of waiting are to have too, so that the library passes them through."""
+        for name in unknown:
+            raise TypeError("%s: no such keyword; there are %s" % (name, ", ".join(Options.__annotations__)))
         if not hasattr(limiter, "acquire"):
-            raise TypeError("limiter: an rlimit.Limiter, not %s" % type(limiter).__name__)
-        if cost is not None and not callable(cost):
-            raise TypeError("cost: a function of the request, or None, not %r" % (cost,))
-        if priority not in ("critical", "high", "normal", "low"):
-            raise ValueError("priority: critical, high, normal or low, not %r" % (priority,))
+            raise TypeError("limiter: an rlimit.Limiter, not %r" % (limiter,))
+        for name, function in (("cost", cost), ("tokenizer", tokenizer)):
+            if function is not None and not callable(function):
+                raise TypeError("%s: a function, or None, not %r" % (name, function))
+        if reserves_output not in (None, False, True):
+            raise TypeError("reserves_output: True, False or None, not %r" % (reserves_output,))
+        try:
+            limiter.acquire(priority=priority, timeout=queue_timeout)  # not waited for: it looks at its arguments
+        except (TypeError, ValueError) as error:
+            raise type(error)(re.sub("^timeout", "queue_timeout", str(error))) from None
         self.limiter = limiter
         self.priority = priority
         self.queue_timeout = queue_timeout
@@ -364,6 +373,7 @@ class Gate:
         self._cost = cost
         self._tokenizer = tokenizer
         self._reserves = reserves_output
+        self._base = base
         self._errors: Dict[Type[Exception], Type[Exception]] = {
             kind: _also(kind, base) for kind in (AcquireTimeout, QueueFull, NeverAdmitted)}
         self._routes: Dict[str, Route] = {}
@@ -377,8 +387,8 @@ class Gate:
         provider = self._provider or provider_of(url) or self._default
         value = _json(body)
         if self._cost is not None:
-            given = self._cost(Request(method, url, value))
-            return None if given is None else Call(self, provider, dict({"requests": 1}, **given))
+            cost = self._costs(Request(method, url, value))
+            return None if cost is None else Call(self, provider, cost)
         if method.upper() not in ("POST", "PUT", "PATCH") or body is None or _parts(url).path.endswith(_FREE):
             return Call(self, provider, {"requests": 1})
         if not isinstance(value, dict):
@@ -390,6 +400,24 @@ class Gate:
             self.say("estimate", _NO_ESTIMATE, _without_secrets(url), error)
             return Call(self, provider, {"requests": 1})
         return self._estimated(provider, raw, value)
+
+    def _costs(self, request: Request) -> Optional[Dict[str, int]]:
+        """What the user's function says, looked at before anything is waited for."""
+        assert self._cost is not None
+        try:
+            given = self._cost(request)
+        except Exception as error:
+            if self._base is None:
+                raise
+            raise _also(RuntimeError, self._base)("cost: the function raised %r" % (error,)) from error
+        if given is None:
+            return None
+        try:
+            cost = dict({"requests": 1}, **given)
+            self.limiter.acquire(**cost)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise _also(type(error), self._base)("cost: the function returned %r: %s" % (given, error)) from None
+        return cost
 
     def _estimated(self, provider: str, raw: Dict[str, int], value: Dict[str, Any]) -> Call:
         """With what was learned of this model, unless the server keeps its own estimate whatever the answer costs."""
@@ -520,13 +548,12 @@ class Call:
 
     def failed(self, error: BaseException, sent: bool = True) -> None:
         """No answer came, or its body broke off."""
-        if not sent:
-            for permit in self._take():
-                permit.cancel()
-            return
-        if isinstance(error, Exception):
+        if isinstance(error, Exception) or not self._status:
             self._observe(b"", answered=False)
-        self._end(False)
+        if sent:
+            self._end(False)
+        for permit in self._take():
+            permit.cancel()
 
     def _take(self) -> List[Permit]:
         try:

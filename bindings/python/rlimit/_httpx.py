@@ -48,7 +48,7 @@ def _read(call: Call, response: Any) -> bool:
 
 
 class Body:
-    """The raw stream of a response, which tells its call what passes. Ends the call when it is exhausted, closed or forgotten."""
+    """The raw stream of a response, which tells its call what passes. Ends the call when it is exhausted, closed or dropped."""
 
     def __init__(self, stream: Any, call: Call) -> None:
         self._stream = stream
@@ -160,8 +160,9 @@ def limit_in_place(client: Any, gate: Gate) -> None:
     client.send = limited_async if is_async(client) else limited
 
 
-def limit_sdk(client: Any, gate: Gate) -> None:
+def limit_sdk(client: Any, gate: Gate, retries: Optional[int]) -> None:
     """Puts a client of an SDK behind a gate: its http client is replaced by one that is the same in everything but send().
+    retries: how often the SDK repeats a request, None: as it is.
 
     The http client itself is left as it was, as others may use it too: LangChain shares one among its models. The SDK's copies
     of this client (with_options) share the new one.
@@ -171,6 +172,12 @@ def limit_sdk(client: Any, gate: Gate) -> None:
     if "_rlimit" in inner.__dict__ or "send" in inner.__dict__:
         raise ValueError("client: its http client has a limiter already: each request would be charged twice")
     _library(inner)  # TypeError now rather than later
+    if retries is not None:
+        if type(retries) is not int:
+            raise TypeError("retries: must be an int or None, not %r" % (retries,))
+        if retries < 0:
+            raise ValueError("retries: must be 0 or more, not %d" % retries)
+        client.max_retries = retries
 
     def limited(self: Any, request: Any, **options: Any) -> Any:
         return send(opened(gate, request), lambda: inner.send(request, **options), True)

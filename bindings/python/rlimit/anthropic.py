@@ -15,7 +15,7 @@ Estimate    from the body: input by its characters (or tokenizer); output as lea
             not max_tokens. Where max_tokens is reserved (older accounts, many relays): reserves_output=True
 Wait        in the limiter's queue, outside all time-outs of the SDK
 Settle      with the usage of the response, of a stream with its last event's; what was read from a cache does not count
-Hold        the permit counts as in flight until the body has been read, or the stream closed, exhausted or forgotten
+Hold        the permit counts as in flight until the body has been read, or the stream closed, exhausted or dropped
 Retries     The SDK retries twice (408, 409, 429, 5xx, connection errors). Each of its attempts passes here, waits, and pays. If
             you retry yourself (@rlimit.retry), let one own them: limit(client, limiter, retries=0) or Anthropic(max_retries=0)
 Errors      AcquireTimeout, QueueFull and NeverAdmitted pass through the SDK; they are AnthropicErrors too, and are not retried
@@ -61,9 +61,7 @@ def limit(client: AnyClient, limiter: Limiter, *, retries: Optional[int] = None,
     default = "bedrock" if "bedrock" in type(client).__name__.lower() else "anthropic"
     if not hasattr(client, "_client") or not hasattr(client, "max_retries"):
         raise TypeError("client: an Anthropic or AsyncAnthropic, not %s" % type(client).__name__)
-    limit_sdk(client, Gate(limiter, default=default, base=anthropic.AnthropicError, **options))
-    if retries is not None:
-        setattr(client, "max_retries", retries)
+    limit_sdk(client, Gate(limiter, default=default, base=anthropic.AnthropicError, **options), retries)
     return client
 
 

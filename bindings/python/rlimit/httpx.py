@@ -57,8 +57,9 @@ def limit(client: AnyClient, limiter: Limiter, **options: Unpack[Options]) -> An
         client = rlimit.httpx.limit(httpx.Client(base_url="https://relay.example.com"), limiter)
         reply = client.post("/v1/chat/completions", json=body)
     """
-    gate = Gate(limiter, **options)
-    limit_in_place(client, gate)
+    if not isinstance(client, (httpx.Client, httpx.AsyncClient)):
+        raise TypeError("client: an httpx.Client or AsyncClient, not %r" % (client,))
+    limit_in_place(client, Gate(limiter, **options))
     return client
 
 

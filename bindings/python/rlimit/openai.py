@@ -13,7 +13,8 @@ Estimate    from the body: input by its characters (or tokenizer), output by max
 Wait        in the limiter's queue, outside all time-outs of the SDK
 Settle      with the usage of the response. A stream has one only if asked for: stream_options={"include_usage": True}; else the
             estimate stands, or the number of deltas if that is more
-Hold        the permit counts as in flight until the body has been read, or the stream closed, exhausted or forgotten
+Hold        the permit counts as in flight until the body has been read, or the stream closed, exhausted or dropped: `break` and a
+            cancelled task drop it, unless something else still refers to it
 Retries     The SDK retries twice (408, 409, 429, 5xx, connection errors). Each of its attempts passes here, waits, and pays. If
             you retry yourself (@rlimit.retry), let one own them: limit(client, limiter, retries=0) switches the SDK's off
 Errors      AcquireTimeout, QueueFull and NeverAdmitted pass through the SDK; they are OpenAIErrors too, and are not retried
@@ -22,12 +23,13 @@ Errors      AcquireTimeout, QueueFull and NeverAdmitted pass through the SDK; th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
+from copy import copy
+from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
 import openai
 
 from ._call import Gate, Options, Request
-from ._httpx import limit_sdk
+from ._httpx import Body, limit_sdk
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -61,7 +63,27 @@ def limit(client: AnyClient, limiter: Limiter, *, retries: Optional[int] = None,
     default = "azure" if "azure" in name else "bedrock" if "bedrock" in name else "openai"
     if not hasattr(client, "_client") or not hasattr(client, "max_retries"):
         raise TypeError("client: an OpenAI or AsyncOpenAI, not %s" % type(client).__name__)
-    limit_sdk(client, Gate(limiter, default=default, base=openai.OpenAIError, **options))
-    if retries is not None:
-        setattr(client, "max_retries", retries)
+    limit_sdk(client, Gate(limiter, default=default, base=openai.OpenAIError, **options), retries)
+    for kind in (openai.Stream, openai.AsyncStream):
+        if not hasattr(kind, "_rlimit"):
+            _end_when_dropped(kind)
     return client
+
+
+def _end_when_dropped(kind: Any) -> None:
+    """Lets limited streams of this class of the SDK end at once when they are dropped.
+
+    A Stream keeps a generator that keeps the Stream: without this, one that was left early would hold its connection, and its
+    permit, until the garbage collector comes by. With concurrency=1 the next request would wait for that. Here the generator is
+    that of a copy.
+    """
+    init = kind.__init__
+
+    def __init__(self: Any, **options: Any) -> None:
+        init(self, **options)
+        if isinstance(getattr(self.response, "stream", None), Body) and "_iterator" in self.__dict__:
+            del self._iterator
+            self._iterator = copy(self).__stream__()
+
+    kind._rlimit = True
+    kind.__init__ = __init__

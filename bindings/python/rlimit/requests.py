@@ -9,7 +9,7 @@ Retries: requests sends nothing again by itself. An adapter made with `max_retri
 limiter cannot hold it back: those attempts are charged afterwards, and a warning says so once. Leave max_retries at 0 and retry
 around the request, for example with @rlimit.retry: then each attempt waits.
 
-The permit counts as in flight until the body has been read, or the response was closed or forgotten. requests reads a body at
+The permit counts as in flight until the body has been read, or the response was closed or dropped. requests reads a body at
 once unless told stream=True.
 """
 
