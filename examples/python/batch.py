@@ -1,6 +1,6 @@
 """A batch: any number of tickets in bounded memory, with progress, errors by item, and resumable after a crash.
 
-    RELAY_URL=http://127.0.0.1:8080 python batch.py [RESULTS.jsonl]
+    OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=demo python batch.py [RESULTS.jsonl]
 
 Run again, it goes on with what is not yet in RESULTS.
 """
@@ -15,8 +15,8 @@ import httpx
 
 from rlimit import Limiter, RequestCost, amap, per, retry
 
-URL = os.environ.get("RELAY_URL", "http://127.0.0.1:8080") + "/v1/chat/completions"
-KEY = os.environ.get("RELAY_API_KEY", "demo")
+URL = os.environ.get("OPENAI_BASE_URL", "http://127.0.0.1:8080/v1") + "/chat/completions"
+KEY = os.environ.get("OPENAI_API_KEY", "demo")
 RESULTS = sys.argv[1] if len(sys.argv) > 1 else "results.jsonl"
 
 limiter = Limiter(requests=per(100, 1, guard=0.1), tokens=per(10_000, 1, guard=0.1), concurrency=20)

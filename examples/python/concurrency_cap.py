@@ -1,6 +1,6 @@
 """At most 4 requests in flight. The place is given back on success, on an error and on cancellation.
 
-    RELAY_URL=http://127.0.0.1:8080 python concurrency_cap.py
+    OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=demo python concurrency_cap.py
 
 The server allows 4 at a time here. Of 40 requests every fifth is given up by a time-out.
 """
@@ -12,8 +12,8 @@ import httpx
 
 from rlimit import Limiter
 
-URL = os.environ.get("RELAY_URL", "http://127.0.0.1:8080") + "/v1/chat/completions"
-KEY = os.environ.get("RELAY_API_KEY", "demo")
+URL = os.environ.get("OPENAI_BASE_URL", "http://127.0.0.1:8080/v1") + "/chat/completions"
+KEY = os.environ.get("OPENAI_API_KEY", "demo")
 
 limiter = Limiter(concurrency=4)
 body = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 10}

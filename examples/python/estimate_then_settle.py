@@ -1,6 +1,6 @@
 """Admit on an estimate, then settle with what the response says was used.
 
-    RELAY_URL=http://127.0.0.1:8080 python estimate_then_settle.py
+    OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=demo python estimate_then_settle.py
 
 About four characters are a token; your own tokenizer goes in by tokenizer=. What was not used is given back at once, what
 was used beyond the estimate delays those who come after.
@@ -12,8 +12,8 @@ import httpx
 
 from rlimit import Limiter, RequestCost, estimate_tokens, per
 
-URL = os.environ.get("RELAY_URL", "http://127.0.0.1:8080") + "/v1/chat/completions"
-KEY = os.environ.get("RELAY_API_KEY", "demo")
+URL = os.environ.get("OPENAI_BASE_URL", "http://127.0.0.1:8080/v1") + "/chat/completions"
+KEY = os.environ.get("OPENAI_API_KEY", "demo")
 QUESTION = "My invoice of last month shows a charge that I do not recognise. What is it for?"
 
 limiter = Limiter(requests=per(20, 1, guard=0.1), tokens=per(1000, 1, guard=0.1))

@@ -1,6 +1,6 @@
 """Requests and tokens a minute together: a request takes from both limits or from neither.
 
-    RELAY_URL=http://127.0.0.1:8080 python requests_and_tokens.py
+    OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=demo python requests_and_tokens.py
 
 The server allows 10 requests and 2,000 tokens a second here. 40 tasks begin at once, and none is refused.
 """
@@ -12,8 +12,8 @@ import aiohttp
 
 from rlimit import Limiter, per
 
-URL = os.environ.get("RELAY_URL", "http://127.0.0.1:8080") + "/v1/chat/completions"
-KEY = os.environ.get("RELAY_API_KEY", "demo")
+URL = os.environ.get("OPENAI_BASE_URL", "http://127.0.0.1:8080/v1") + "/chat/completions"
+KEY = os.environ.get("OPENAI_API_KEY", "demo")
 
 # guard: the largest delay of a request on its way. Requests that overtake each other then still find room.
 limiter = Limiter(requests=per(10, 1, guard=0.1), tokens=per(2000, 1, guard=0.1))

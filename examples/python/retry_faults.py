@@ -1,6 +1,6 @@
 """Retries by class of failure: what may pass is tried again, what will not is raised at once. Every attempt pays.
 
-    RELAY_URL=http://127.0.0.1:8080 python retry_faults.py
+    OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=demo python retry_faults.py
 
 The server is asked for faults: 500, 529, 429 with Retry-After, a broken connection, a spent quota, a bad key.
 """
@@ -12,8 +12,8 @@ import httpx
 
 from rlimit import Backoff, Limiter, RetryBudget, per_second, retry
 
-URL = os.environ.get("RELAY_URL", "http://127.0.0.1:8080") + "/v1/chat/completions"
-KEY = os.environ.get("RELAY_API_KEY", "demo")
+URL = os.environ.get("OPENAI_BASE_URL", "http://127.0.0.1:8080/v1") + "/chat/completions"
+KEY = os.environ.get("OPENAI_API_KEY", "demo")
 
 limiter = Limiter(requests=per_second(50))
 budget = RetryBudget(share=0.2, per_second=10)  # in an outage, retries do not multiply the load

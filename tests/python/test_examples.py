@@ -114,7 +114,7 @@ def run(name, folder, url=None):
     environment["PYTHONPATH"] = os.pathsep.join(filter(None,
                                                        [str(ROOT / "bindings" / "python"), environment.get("PYTHONPATH")]))
     if url is not None:
-        environment.update(RELAY_URL=url, OPENAI_BASE_URL=url + "/v1", ANTHROPIC_BASE_URL=url, OPENAI_API_KEY="k",
+        environment.update(OPENAI_BASE_URL=url + "/v1", ANTHROPIC_BASE_URL=url, OPENAI_API_KEY="k",
                            ANTHROPIC_API_KEY="k")
     arguments = [str(folder / argument) for argument in example.arguments]
     done = subprocess.run([sys.executable, "-W", "error::ResourceWarning", str(EXAMPLES / name), *arguments], cwd=folder,

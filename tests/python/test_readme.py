@@ -1,5 +1,4 @@
 """What README.md shows of Python is Python, and the names in it are there."""
-import ast
 import importlib
 import re
 import subprocess
@@ -8,16 +7,24 @@ import sys
 import pytest
 
 import toolchain as t
+from sdk_referee import referee  # noqa: F401
 
 TEXT = (t.ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, re.M | re.S)
 
 
 @pytest.mark.parametrize("index", range(len(BLOCKS)))
-def test_block(index, monkeypatch):
+def test_block(index, monkeypatch, referee):
+    """Runs as it stands, against the limits that it names."""
+    relay = referee(rpm=50, itpm=80_000, otpm=16_000, concurrency=10)
     monkeypatch.setenv("OPENAI_API_KEY", "k")
-    code = compile(BLOCKS[index], "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", relay.url)
+    code = compile(BLOCKS[index], "README.md", "exec")
     exec(code, {"__name__": "readme"})
+    total = relay.total
+    assert sum(total["refused"].values()) == 0
+    assert total["completed"] == total["received"] == (40 if "gather" in BLOCKS[index] else 0)
 
 
 def test_there_are_blocks():
