@@ -69,6 +69,7 @@ typedef struct State {
     PyObject *spec;                             /* "_spec" */
     PyObject *done;                             /* an awaitable that is there already */
     PyObject *wait_async, *note;                /* of rlimit._waiting, once somebody waited */
+    PyObject *error_of;                         /* of rlimit._limit, once a limit was refused */
     uint64_t forks;                             /* how often this process is a child of itself */
     struct Permit *free_permit[FREE_MAX + 1];
     struct Acquire *free_acquire[FREE_MAX + 1];
@@ -142,10 +143,11 @@ static const char *const class_names[RLM_I_CLASSES] = {"rate_limit", "server", "
 static const char *const reason_names[] = {"",      "rate_limit", "quota_day", "overload",    "server", "network",
                                            "spent", "auth",       "too_large", "bad_request", "told"};
 
-/* Raises LimitError(text) with .code, and returns NULL. */
-static PyObject *raise_status(State *state, int status) {
+/* Raises LimitError(text) with .code, and returns NULL. Takes the text; null: an error that is set already. */
+static PyObject *raise_text(State *state, int status, PyObject *text) {
     int code = rlm_status_code(status);
-    PyObject *error = PyObject_CallFunction(state->limit_error, "s", rlm_strerror(status)), *name;
+    PyObject *error = text == NULL ? NULL : PyObject_CallOneArg(state->limit_error, text), *name;
+    Py_XDECREF(text);
     if (error == NULL) return NULL;
     name = PyUnicode_FromString(code < RLM_I_STATUS_COUNT ? status_names[code] : "unknown");
     if (name != NULL && PyObject_SetAttrString(error, "code", name) == 0) PyErr_SetObject(state->limit_error, error);
@@ -154,9 +156,19 @@ static PyObject *raise_status(State *state, int status) {
     return NULL;
 }
 
+static PyObject *raise_status(State *state, int status) {
+    return raise_text(state, status, PyUnicode_FromString(rlm_strerror(status)));
+}
+
+static PyObject *not_begun(void) {
+    PyErr_SetString(PyExc_RuntimeError, "__init__ was not called, or failed");
+    return NULL;
+}
+
 static PyObject *none_or_error(PyObject *self, int status) {
     State *state;
     if (status == RLM_OK) Py_RETURN_NONE;
+    if (status == RLM_E_NULL) return not_begun();
     state = state_by(self);
     return state == NULL ? NULL : raise_status(state, status);
 }
@@ -168,14 +180,28 @@ static int zero_or_error(PyObject *self, int status) {
     return none == NULL ? -1 : 0;
 }
 
+/* What is wrong with n where one of the pieces is changed by it: what it owes has a bound too. */
+static PyObject *none_or_error_of(PyObject *self, int status, uint64_t n) {
+    State *state;
+    if (status != RLM_E_COST && status != RLM_E_PERMIT) return none_or_error(self, status);
+    state = state_by(self);
+    if (state == NULL) return NULL;
+    if (status == RLM_E_PERMIT)
+        return raise_text(state, status, PyUnicode_FromFormat("n: must be at most what is out, not %llu", (unsigned long long)n));
+    return raise_text(state, status, PyUnicode_FromFormat("n: must be 0 to 2^40, and no more than can be owed, not %llu",
+                                                          (unsigned long long)n));
+}
+
+/* TypeError "field: must be what, not the type of value", in place of one that does not say which field; others are kept. */
+static void must_be(const char *field, const char *what, PyObject *value) {
+    if (PyErr_Occurred() != NULL && !PyErr_ExceptionMatches(PyExc_TypeError)) return;
+    PyErr_Format(PyExc_TypeError, "%s: must be %s, not %s", field, what, Py_TYPE(value)->tp_name);
+}
+
 /* A whole number of 0 to most, or an error that says which field. */
 static int whole_number(PyObject *value, const char *field, uint64_t most, uint64_t *number) {
-    PyObject *index = PyNumber_Index(value);
-    if (index == NULL) {
-        if (PyErr_ExceptionMatches(PyExc_TypeError))
-            PyErr_Format(PyExc_TypeError, "%s: must be an int, not %s", field, Py_TYPE(value)->tp_name);
-        return -1;
-    }
+    PyObject *index = PyBool_Check(value) ? NULL : PyNumber_Index(value);
+    if (index == NULL) return must_be(field, "an int", value), -1;
     *number = PyLong_AsUnsignedLongLong(index);
     if (*number == UINT64_MAX && PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_OverflowError)) {
         PyErr_Clear();
@@ -212,11 +238,7 @@ static int amount_of(PyObject *value, PyObject *field, uint64_t *amount) {
     long long number;
     if (!PyLong_Check(value)) {
         index = PyNumber_Index(value);
-        if (index == NULL) {
-            if (PyErr_ExceptionMatches(PyExc_TypeError))
-                PyErr_Format(PyExc_TypeError, "%U: must be an int, not %s", field, Py_TYPE(value)->tp_name);
-            return -1;
-        }
+        if (index == NULL) return must_be(PyUnicode_AsUTF8(field), "an int", value), -1;
         value = index;
     }
     number = PyLong_AsLongLongAndOverflow(value, &overflow);
@@ -230,24 +252,35 @@ static int amount_of(PyObject *value, PyObject *field, uint64_t *amount) {
     return 0;
 }
 
-/* Seconds, rounded up to nanoseconds; None: `none`. */
-static int seconds_of(PyObject *value, const char *field, uint64_t none, uint64_t *ns) {
+/* A number; one beyond all doubles is infinite. */
+static int number_of(PyObject *value, const char *field, const char *what, double *number) {
+    int overflow = 0;
+    *number = PyBool_Check(value) ? -1.0 : PyFloat_AsDouble(value);
+    if (*number != -1.0) return 0;
+    if (PyErr_Occurred() != NULL && PyErr_ExceptionMatches(PyExc_OverflowError) && PyLong_Check(value)) {
+        PyErr_Clear();
+        (void)PyLong_AsLongLongAndOverflow(value, &overflow);
+        *number = overflow < 0 ? -Py_HUGE_VAL : Py_HUGE_VAL;
+        return 0;
+    }
+    if (!PyBool_Check(value) && PyErr_Occurred() == NULL) return 0;
+    return must_be(field, what, value), -1;
+}
+
+/* Seconds, rounded up to nanoseconds; None: `none`. most: what is said of more than 2^55 ns (417 days), or null: that counts as
+   so many, and what nobody lives to see as `none`. */
+static int seconds_of(PyObject *value, const char *field, uint64_t none, const char *most, uint64_t *ns) {
     double seconds, whole;
     if (value == Py_None) {
         *ns = none;
         return 0;
     }
-    if (!PyLong_Check(value) && !PyFloat_Check(value) && !PyNumber_Check(value)) {
-        PyErr_Format(PyExc_TypeError, "%s: must be a number of seconds or None, not %s", field, Py_TYPE(value)->tp_name);
+    if (number_of(value, field, "a number of seconds or None", &seconds) < 0) return -1;
+    if (!(seconds >= 0) || (seconds >= 36028797.0 && most != NULL)) {
+        PyErr_Format(PyExc_ValueError, "%s: must be 0 %s seconds, not %S", field, most != NULL ? most : "or more", value);
         return -1;
     }
-    seconds = PyFloat_AsDouble(value);
-    if (seconds == -1.0 && PyErr_Occurred()) return -1;
-    if (!(seconds >= 0)) {
-        PyErr_Format(PyExc_ValueError, "%s: must be 0 or more seconds, not %S", field, value);
-        return -1;
-    }
-    if (seconds >= 36028797.0) { /* 2^55 ns */
+    if (seconds >= 36028797.0) {
         *ns = seconds > 1e300 ? none : UINT64_C(1) << 55;
         return 0;
     }
@@ -326,19 +359,36 @@ static PyObject *cost_dict(State *state, const rlm_cost *cost) {
     return dict;
 }
 
+/* Amounts that are more debt than a limit can hold: those that are not 0, by name, and what became of it. */
+static PyObject *raise_debt(State *state, int status, const char *function, const rlm_cost *cost, const char *result) {
+    const uint64_t *amounts = &cost->requests;
+    PyObject *text = PyUnicode_FromFormat("%s: more debt than a limit can hold:", function), *more;
+    int i;
+    for (i = 0; text != NULL && i < METERS; i++) {
+        if (amounts[i] == 0) continue;
+        more = PyUnicode_FromFormat("%U %U=%llu", text, state->meter[i], (unsigned long long)amounts[i]);
+        Py_DECREF(text);
+        text = more;
+    }
+    more = text == NULL ? NULL : PyUnicode_FromFormat("%U; %s", text, result);
+    Py_XDECREF(text);
+    return raise_text(state, status, more);
+}
+
 /* A cost of a mapping, as RequestCost or a dict. */
-static int cost_of_mapping(State *state, PyObject *mapping, rlm_cost *cost) {
+static int cost_of_mapping(State *state, PyObject *mapping, const char *field, rlm_cost *cost) {
     uint64_t *amounts = &cost->requests;
-    PyObject *items = PyMapping_Items(mapping);
+    PyObject *items = PyObject_HasAttrString(mapping, "items") ? PyMapping_Items(mapping) : NULL;
     Py_ssize_t i;
     int status = 0;
-    if (items == NULL) return -1;
+    if (items == NULL) return must_be(field, "a mapping of meters to ints", mapping), -1;
     for (i = 0; i < PyList_GET_SIZE(items) && status == 0; i++) {
         PyObject *key, *value;
-        int meter;
-        if (!PyArg_ParseTuple(PyList_GET_ITEM(items, i), "UO", &key, &value)) status = -1;
-        else if ((meter = keyword_index(state->meter, METERS, key)) < 0) {
-            PyErr_Format(PyExc_ValueError, "%R: must be requests, input_tokens, output_tokens, microdollars or custom", key);
+        int meter = -1;
+        if (!PyArg_ParseTuple(PyList_GET_ITEM(items, i), "OO", &key, &value)) status = -1;
+        else if (!PyUnicode_Check(key) || (meter = keyword_index(state->meter, METERS, key)) < 0) {
+            PyErr_Format(PyExc_ValueError,
+                         "%s: %R: must be requests, input_tokens, output_tokens, microdollars or custom", field, key);
             status = -1;
         } else status = amount_of(value, state->meter[meter], &amounts[meter]);
     }
@@ -348,13 +398,12 @@ static int cost_of_mapping(State *state, PyObject *mapping, rlm_cost *cost) {
 
 static PyObject *text_of(const char *text) { return PyUnicode_FromString(text); }
 
-static int index_of(const char *const *names, int count, PyObject *value, const char *field) {
-    const char *text = PyUnicode_Check(value) ? PyUnicode_AsUTF8(value) : NULL;
+static int outcome_of(PyObject *value) {
     int i;
-    for (i = 0; text != NULL && i < count; i++)
-        if (strcmp(names[i], text) == 0) return i;
-    if (!PyErr_Occurred())
-        PyErr_Format(PyExc_ValueError, "%s: must be one of %s ... %s, not %R", field, names[0], names[count - 1], value);
+    if (!PyUnicode_Check(value)) return must_be("outcome", "a str", value), -1;
+    for (i = 0; i < RLM_I_OUTCOMES; i++)
+        if (PyUnicode_CompareWithASCIIString(value, outcome_names[i]) == 0) return i;
+    PyErr_Format(PyExc_ValueError, "outcome: must be answered, refused, slow_down, overloaded or failed, not %R", value);
     return -1;
 }
 
@@ -367,18 +416,16 @@ static int limit_of(State *state, PyObject *object, uint32_t meter, int64_t wall
     unsigned int kind, cells, follow, least;
     unsigned long long amount, period_ns, burst, guard_ns;
     int utc_offset_s, done;
-    if (spec == NULL) {
-        PyErr_Format(PyExc_TypeError, "limit: must be a Limit, such as per_minute(50), not %s", Py_TYPE(object)->tp_name);
-        return -1;
-    }
-    done = PyArg_ParseTuple(spec, "IKKKKIiOII;a limit", &kind, &amount, &period_ns, &burst, &guard_ns, &cells, &utc_offset_s,
-                            &offset, &follow, &least);
+    if (spec == NULL) PyErr_Clear();
+    done = spec != NULL && PyTuple_Check(spec) &&
+           PyArg_ParseTuple(spec, "IKKKKIiOII", &kind, &amount, &period_ns, &burst, &guard_ns, &cells, &utc_offset_s, &offset,
+                            &follow, &least);
     if (done && offset != Py_None) {
         wall_offset_ns = PyLong_AsLongLong(offset);
         done = !(wall_offset_ns == -1 && PyErr_Occurred());
     }
-    Py_DECREF(spec);
-    if (!done) return -1;
+    Py_XDECREF(spec);
+    if (!done) return must_be("limit", "a Limit such as per_minute(50)", object), -1;
     limit->kind = kind;
     limit->meter = meter;
     limit->amount = amount;
@@ -391,6 +438,33 @@ static int limit_of(State *state, PyObject *object, uint32_t meter, int64_t wall
     limit->follow = follow;
     limit->least = least;
     return 0;
+}
+
+/* Raises what error_of of rlimit._limit says of a limit that was refused: it has the words for users. */
+static PyObject *raise_limit(State *state, int status, PyObject *limit, const char *kind) {
+    PyObject *module, *error;
+    if (status == RLM_E_NULL) return not_begun();
+    if (PyTuple_Check(limit)) return raise_status(state, status);
+    if (state->error_of == NULL) {
+        module = PyImport_ImportModule("rlimit._limit");
+        if (module != NULL) state->error_of = PyObject_GetAttrString(module, "error_of");
+        Py_XDECREF(module);
+        if (state->error_of == NULL) return NULL;
+    }
+    error = PyObject_CallFunction(state->error_of, "isOs", status, "limit", limit, kind);
+    if (error != NULL) PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    Py_XDECREF(error);
+    return NULL;
+}
+
+PyDoc_STRVAR(check_limit_doc, "check_limit(limit) -> status: whether a limiter could have it, alone and with room enough.");
+static PyObject *check_limit(PyObject *module, PyObject *object) {
+    rlm_limit limit;
+    rlm_i_trial trial;
+    int status;
+    if (limit_of(state_of(module), object, RLM_REQUESTS, 0, &limit) < 0) return NULL;
+    status = rlm_i_check_follow(&limit);
+    return PyLong_FromLong(status != RLM_OK ? status : rlm_i_try_limit(&trial, &limit, 0));
 }
 
 static PyObject *spec_from(const rlm_limit *limit) {
@@ -531,28 +605,40 @@ static int n_and_now(PyObject *args, PyObject *kwargs, uint64_t *n, uint64_t *no
 }
 
 /* The arguments (limit, now=None). */
-static int limit_and_now(PyObject *self, PyObject *args, PyObject *kwargs, rlm_limit *limit, uint64_t *now_ns) {
+typedef struct LimitNow {
+    PyObject *given;
+    rlm_limit limit;
+    uint64_t now_ns;
+} LimitNow;
+
+static int limit_and_now(State *state, PyObject *args, PyObject *kwargs, LimitNow *to) {
     static char *names[] = {"limit", "now", NULL};
-    PyObject *given, *now = NULL;
-    State *state = state_by(self);
-    if (state == NULL || !PyArg_ParseTupleAndKeywords(args, kwargs, "O|O", names, &given, &now)) return -1;
-    if (now_of(now, now_ns) < 0) return -1;
-    return limit_of(state, given, RLM_REQUESTS, now == NULL || now == Py_None ? (int64_t)(rlm_wall() - *now_ns) : 0, limit);
+    PyObject *now = NULL;
+    bool is_now;
+    if (state == NULL || !PyArg_ParseTupleAndKeywords(args, kwargs, "O|O", names, &to->given, &now)) return -1;
+    if (now_of(now, &to->now_ns) < 0) return -1;
+    is_now = now == NULL || now == Py_None;
+    return limit_of(state, to->given, RLM_REQUESTS, is_now ? (int64_t)(rlm_wall() - to->now_ns) : 0, &to->limit);
 }
 
-#define DEFINE_INIT(name, Type, init)                                                  \
+#define DEFINE_INIT(name, Type, kind, init)                                            \
     static int name(Type *self, PyObject *args, PyObject *kwargs) {                    \
-        rlm_limit limit;                                                               \
-        uint64_t now_ns;                                                               \
-        if (limit_and_now((PyObject *)self, args, kwargs, &limit, &now_ns) < 0) return -1; \
-        return zero_or_error((PyObject *)self, init);                 \
+        State *state = state_by((PyObject *)self);                                     \
+        LimitNow to;                                                                   \
+        int status;                                                                    \
+        if (limit_and_now(state, args, kwargs, &to) < 0) return -1;                    \
+        status = (init);                                                               \
+        return status == RLM_OK ? 0 : (raise_limit(state, status, to.given, kind), -1); \
     }
-#define DEFINE_RECONFIGURE(name, Type, call)                                           \
+#define DEFINE_RECONFIGURE(name, Type, kind, call)                                     \
     static PyObject *name(Type *self, PyObject *args, PyObject *kwargs) {              \
-        rlm_limit limit;                                                               \
-        uint64_t now_ns;                                                               \
-        if (limit_and_now((PyObject *)self, args, kwargs, &limit, &now_ns) < 0) return NULL; \
-        return none_or_error((PyObject *)self, call);                                  \
+        State *state = state_by((PyObject *)self);                                     \
+        LimitNow to;                                                                   \
+        int status;                                                                    \
+        if (limit_and_now(state, args, kwargs, &to) < 0) return NULL;                  \
+        status = (call);                                                               \
+        if (status == RLM_OK) Py_RETURN_NONE;                                          \
+        return raise_limit(state, status, to.given, kind);                             \
     }
 #define DEFINE_WAIT(name, Type, call)                                                  \
     static PyObject *name(Type *self, PyObject *args, PyObject *kwargs) {              \
@@ -564,7 +650,7 @@ static int limit_and_now(PyObject *self, PyObject *args, PyObject *kwargs, rlm_l
     static PyObject *name(Type *self, PyObject *args, PyObject *kwargs) {              \
         uint64_t n, now_ns;                                                            \
         if (n_and_now(args, kwargs, &n, &now_ns) < 0) return NULL;                     \
-        return none_or_error((PyObject *)self, call);                                  \
+        return none_or_error_of((PyObject *)self, call, n);                            \
     }
 #define DEFINE_STATUS(name, Type, call)                                                \
     static PyObject *name(Type *self, PyObject *args, PyObject *kwargs) {              \
@@ -586,8 +672,8 @@ static int limit_and_now(PyObject *self, PyObject *args, PyObject *kwargs, rlm_l
 #define STATUS_DOC "status(now=None) -> (limit, used, remaining, reset_ns)\n\nremaining is negative in debt."
 #define RECONFIGURE_DOC "reconfigure(limit, now=None)\n\nGives it new numbers; what is used stays."
 
-DEFINE_INIT(bucket_init, Bucket, rlm_bucket_init(&self->core, &limit, now_ns))
-DEFINE_RECONFIGURE(bucket_reconfigure, Bucket, rlm_bucket_reconfigure(&self->core, &limit, now_ns))
+DEFINE_INIT(bucket_init, Bucket, "bucket", rlm_bucket_init(&self->core, &to.limit, to.now_ns))
+DEFINE_RECONFIGURE(bucket_reconfigure, Bucket, "bucket", rlm_bucket_reconfigure(&self->core, &to.limit, to.now_ns))
 DEFINE_WAIT(bucket_take, Bucket, rlm_bucket_take(&self->core, n, now_ns))
 DEFINE_WAIT(bucket_peek, Bucket, rlm_bucket_peek(&self->core, n, now_ns))
 DEFINE_CHANGE(bucket_credit, Bucket, rlm_bucket_credit(&self->core, n, now_ns))
@@ -655,13 +741,12 @@ static void window_free(Window *self) {
     free_object((PyObject *)self);
 }
 
-static int has_begun(const void *core) {
-    if (core == NULL) PyErr_SetString(PyExc_RuntimeError, "__init__ was not called, or failed");
-    return core != NULL;
+static bool has_begun(const void *core) {
+    return core != NULL || (not_begun(), false);
 }
 
-DEFINE_INIT(window_init, Window, window_begin(self, &limit, now_ns))
-DEFINE_RECONFIGURE(window_reconfigure, Window, ((void)now_ns, rlm_window_reconfigure(self->core, &limit)))
+DEFINE_INIT(window_init, Window, "window", window_begin(self, &to.limit, to.now_ns))
+DEFINE_RECONFIGURE(window_reconfigure, Window, "window", (rlm_window_reconfigure(self->core, &to.limit)))
 DEFINE_CHANGE(window_debit, Window, rlm_window_debit(self->core, n, now_ns))
 DEFINE_STATUS(window_status, Window, rlm_window_status(self->core, &usage, now_ns))
 
@@ -689,7 +774,7 @@ DEFINE_PEEK(window_peek, Window, rlm_window_peek(self->core, n, now_ns))
         if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO", names, &amount, &given)) return NULL; \
         if (whole_number(amount, "n", UINT64_MAX, &n) < 0 || whole_number(given, "mark", UINT64_MAX, &mark) < 0) \
             return NULL; \
-        return none_or_error((PyObject *)self, call); \
+        return none_or_error_of((PyObject *)self, call, n); \
     }
 #define MARKED_DOC "take(n=1, now=None) -> (wait, mark)\n\nTakes n if wait is 0; credit(n, mark) gives some of it back."
 #define MARK_CREDIT_DOC "credit(n, mark)\n\nGives n back to the take that this mark is of, while it still counts."
@@ -723,8 +808,8 @@ typedef struct Concurrency {
     rlm_concurrency core;
 } Concurrency;
 
-DEFINE_INIT(concurrency_init, Concurrency, ((void)now_ns, rlm_concurrency_init(&self->core, &limit)))
-DEFINE_RECONFIGURE(concurrency_reconfigure, Concurrency, ((void)now_ns, rlm_concurrency_reconfigure(&self->core, &limit)))
+DEFINE_INIT(concurrency_init, Concurrency, "concurrency", (rlm_concurrency_init(&self->core, &to.limit)))
+DEFINE_RECONFIGURE(concurrency_reconfigure, Concurrency, "concurrency", (rlm_concurrency_reconfigure(&self->core, &to.limit)))
 DEFINE_WAIT(concurrency_take, Concurrency, ((void)now_ns, rlm_concurrency_take(&self->core, n)))
 DEFINE_WAIT(concurrency_peek, Concurrency, ((void)now_ns, rlm_concurrency_peek(&self->core, n)))
 DEFINE_CHANGE(concurrency_release, Concurrency, ((void)now_ns, rlm_concurrency_release(&self->core, n)))
@@ -763,8 +848,8 @@ static int calendar_begin(Calendar *self, const rlm_limit *limit, uint64_t now_n
     return status;
 }
 
-DEFINE_INIT(calendar_init, Calendar, calendar_begin(self, &limit, now_ns))
-DEFINE_RECONFIGURE(calendar_reconfigure, Calendar, ((void)now_ns, rlm_calendar_reconfigure(self->core, &limit)))
+DEFINE_INIT(calendar_init, Calendar, "calendar", calendar_begin(self, &to.limit, to.now_ns))
+DEFINE_RECONFIGURE(calendar_reconfigure, Calendar, "calendar", (rlm_calendar_reconfigure(self->core, &to.limit)))
 DEFINE_MARKED(calendar_take, Calendar, rlm_calendar_take(self->core, n, now_ns, &mark))
 DEFINE_PEEK(calendar_peek, Calendar, rlm_calendar_peek(self->core, n, now_ns))
 DEFINE_MARK_CREDIT(calendar_credit, Calendar, rlm_calendar_credit(self->core, n, mark))
@@ -781,10 +866,12 @@ static PyObject *calendar_save(Calendar *self, PyObject *unused) {
 }
 
 static int saved_of(PyObject *given, rlm_calendar_saved *saved) {
-    PyObject *pair = PySequence_Tuple(given), *period, *used;
-    int done = pair != NULL && PyArg_ParseTuple(pair, "OO;what save() returned", &period, &used) &&
-               whole_number(period, "period", UINT64_MAX, &saved->period) == 0 &&
-               whole_number(used, "used", UINT64_MAX, &saved->used) == 0;
+    PyObject *pair = PyTuple_Check(given) || PyList_Check(given) ? PySequence_Tuple(given) : NULL;
+    int done = 0;
+    if (pair == NULL || PyTuple_GET_SIZE(pair) != 2) must_be("saved", "what save() returned, a period and an amount", given);
+    else
+        done = whole_number(PyTuple_GET_ITEM(pair, 0), "saved: period", UINT64_MAX, &saved->period) == 0 &&
+               whole_number(PyTuple_GET_ITEM(pair, 1), "saved: used", UINT64_MAX, &saved->used) == 0;
     Py_XDECREF(pair);
     return done ? 0 : -1;
 }
@@ -795,9 +882,16 @@ static PyObject *calendar_restore(Calendar *self, PyObject *args, PyObject *kwar
     PyObject *given, *now = NULL;
     rlm_calendar_saved saved;
     uint64_t now_ns;
+    State *state;
+    int status;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O", names, &given, &now)) return NULL;
     if (saved_of(given, &saved) < 0 || now_of(now, &now_ns) < 0) return NULL;
-    return none_or_error((PyObject *)self, rlm_calendar_restore(self->core, &saved, now_ns));
+    status = rlm_calendar_restore(self->core, &saved, now_ns);
+    if (status != RLM_E_COST) return none_or_error((PyObject *)self, status);
+    state = state_by((PyObject *)self);
+    return state == NULL ? NULL
+                         : raise_text(state, status, PyUnicode_FromFormat("saved: used: more than can be counted, %llu",
+                                                                          (unsigned long long)saved.used));
 }
 
 PyDoc_STRVAR(
@@ -910,6 +1004,13 @@ static Permit *permit_new(Limiter *limiter) {
     permit->waited_ns = 0;
     permit->core.state = 0;
     return permit;
+}
+
+/* A cost of all zeros: rlm_acquire has not filled it. */
+static void permit_for_nothing(Permit *permit, uint64_t now_ns) {
+    memset(&permit->core.cost, 0, sizeof permit->core.cost);
+    permit->core.since_ns = now_ns;
+    permit->state = PERMIT_NEW;
 }
 
 /* Under the lock: this permit was filled by rlm_acquire. */
@@ -1136,9 +1237,7 @@ static uint64_t ask_core(Acquire *waiter, uint64_t now_ns) {
     uint64_t wait_ns = rlm_acquire(waiter->limiter->core, &waiter->cost, now_ns, &waiter->permit->core);
     if (wait_ns != 0) return wait_ns;
     if (RLM_I_UNLIKELY(waiter->permit->core.state == 0)) { /* a cost of all zeros */
-        waiter->permit->core.cost = waiter->cost;
-        waiter->permit->core.since_ns = now_ns;
-        waiter->permit->state = PERMIT_NEW;
+        permit_for_nothing(waiter->permit, now_ns);
     } else permit_out(waiter->limiter, waiter->permit);
     waiter->permit->waited_ns = waiter->queued && now_ns > waiter->since_ns ? now_ns - waiter->since_ns : 0;
     waiter->state = ACQUIRE_ADMITTED;
@@ -1336,7 +1435,7 @@ static PyObject *permit_settle(Permit *self, PyObject *const *args, Py_ssize_t g
     status = end_permit(self, &actual, now_ns, PERMIT_SETTLED);
     if (status == RLM_OK) Py_RETURN_NONE;
     if (status == RLM_E_PERMIT) return used_up(self, "settle");
-    return raise_status(self->limiter->state, status);
+    return raise_debt(self->limiter->state, status, "settle", &actual, "the permit is still out");
 }
 
 PyDoc_STRVAR(cancel_doc,
@@ -1938,6 +2037,7 @@ static PyObject *limiter_try(Limiter *self, PyObject *const *args, Py_ssize_t gi
                                                                   : rlm_acquire(self->core, &cost, now_ns, &permit->core);
     if (wait_ns == 0 && RLM_I_LIKELY(permit->core.state != 0)) permit_out(self, permit);
     UNLOCK(self);
+    if (RLM_I_UNLIKELY(wait_ns == 0 && permit->core.state == 0)) permit_for_nothing(permit, now_ns);
     if (RLM_I_LIKELY(wait_ns == 0)) return (PyObject *)permit;
     Py_DECREF(permit);
     if (self->closed) return PyErr_SetString(self->state->cancelled_error, "the limiter is closed"), NULL;
@@ -1955,6 +2055,11 @@ PyDoc_STRVAR(
     "of priorities (\"critical\", \"high\", \"normal\", \"low\") and of coming. timeout: seconds in the queue at most; 0 "
     "does not wait. What\n"
     "the request itself takes does not count.\n\n"
+    "In a coroutine write `async with` or `await`: `with` and .wait() would block the event loop until there is room. It is "
+    "awaitable,\n"
+    "but no coroutine, which asyncio.create_task wants: write asyncio.ensure_future(limiter.acquire()), or give "
+    "create_task a\n"
+    "coroutine of your own that awaits it; asyncio.gather and asyncio.wait_for take it as it is.\n\n"
     "Amounts are ints of 0 to 2^40. Raises ValueError or TypeError naming the field. Waiting raises AcquireTimeout (a "
     "TimeoutError),\n"
     "QueueFull, NeverAdmitted (a ValueError) naming the limit, AcquireCancelled. Cancelled at any point, it leaves nothing "
@@ -1973,7 +2078,7 @@ static PyObject *limiter_acquire(Limiter *self, PyObject *const *args, Py_ssize_
         int meter = keyword_index(state->meter, METERS + 2, keyword);
         if (meter < 0) status = unexpected("acquire", keyword);
         else if (meter == METERS) status = priority_of(state, args[i], &waiter->priority);
-        else if (meter > METERS) status = seconds_of(args[i], "timeout", UINT64_MAX, &waiter->timeout_ns);
+        else if (meter > METERS) status = seconds_of(args[i], "timeout", UINT64_MAX, NULL, &waiter->timeout_ns);
         else status = amount_of(args[i], keyword, &(&waiter->cost.requests)[meter]);
     }
     if (status < 0) Py_CLEAR(waiter);
@@ -2038,9 +2143,12 @@ PyDoc_STRVAR(debit_doc, "debit(*, requests=0, input_tokens=0, output_tokens=0, m
 static PyObject *limiter_debit(Limiter *self, PyObject *const *args, Py_ssize_t given, PyObject *keywords) {
     rlm_cost cost = {0, 0, 0, 0, 0};
     uint64_t now_ns;
+    int status;
     if (cost_of(self->state, "debit", args, given, keywords, &cost) < 0 || clock_read(&self->clock, &now_ns) < 0)
         return NULL;
-    return none_or_error((PyObject *)self, rlm_debit(self->core, &cost, now_ns));
+    status = rlm_debit(self->core, &cost, now_ns);
+    if (status == RLM_OK) Py_RETURN_NONE;
+    return raise_debt(self->state, status, "debit", &cost, "nothing was taken");
 }
 
 /* _status() -> ((limit, used, remaining, reset_ns, spec in force or None), ...), active, queued, recent, succeeded, failed,
@@ -2105,8 +2213,8 @@ static PyObject *limiter_pause(Limiter *self, PyObject *args) {
     uint64_t wait_ns, now_ns;
     int status;
     if (!PyArg_ParseTuple(args, "nO", &index, &seconds)) return NULL;
-    if (seconds == Py_None) return PyErr_SetString(PyExc_TypeError, "seconds: must be a number, not None"), NULL;
-    if (seconds_of(seconds, "seconds", UINT64_C(1) << 55, &wait_ns) < 0 || clock_read(&self->clock, &now_ns) < 0)
+    if (seconds == Py_None) return must_be("seconds", "a number of seconds", seconds), NULL;
+    if (seconds_of(seconds, "seconds", UINT64_C(1) << 55, NULL, &wait_ns) < 0 || clock_read(&self->clock, &now_ns) < 0)
         return NULL;
     status = rlm_pause(self->core, index < 0 ? RLM_ALL : (size_t)index, wait_ns, now_ns);
     wake_if_anybody(self);
@@ -2131,17 +2239,29 @@ static PyObject *limiter_save(Limiter *self, PyObject *unused) {
     return list;
 }
 
-/* _restore(index, (period, used)) */
-static PyObject *limiter_restore(Limiter *self, PyObject *args) {
-    PyObject *given;
-    Py_ssize_t index;
+/* _restore([(index, period, used), ...]), at most one of each: first tried on copies, so that an error adds nothing. */
+static PyObject *limiter_restore(Limiter *self, PyObject *list) {
+    rlm_calendar *calendar[RLM_LIMITS_MAX], copy;
+    rlm_calendar_saved saved[RLM_LIMITS_MAX];
+    Py_ssize_t i, index, count = PyList_Check(list) ? PyList_GET_SIZE(list) : RLM_LIMITS_MAX + 1;
     uint64_t now_ns;
-    rlm_calendar_saved saved;
-    if (!PyArg_ParseTuple(args, "nO", &index, &given) || saved_of(given, &saved) < 0 ||
-        clock_read(&self->clock, &now_ns) < 0)
-        return NULL;
-    return none_or_error((PyObject *)self,
-                         rlm_calendar_restore(rlm_limiter_calendar(self->core, (size_t)index), &saved, now_ns));
+    if (count > RLM_LIMITS_MAX) return PyErr_SetString(PyExc_TypeError, "_restore: a list"), NULL;
+    if (clock_read(&self->clock, &now_ns) < 0) return NULL;
+    for (i = 0; i < count; i++) {
+        unsigned long long period, used;
+        if (!PyArg_ParseTuple(PyList_GET_ITEM(list, i), "nKK", &index, &period, &used)) return NULL;
+        calendar[i] = rlm_limiter_calendar(self->core, (size_t)index);
+        if (calendar[i] == NULL) return PyErr_SetString(PyExc_IndexError, "_restore: no calendar"), NULL;
+        saved[i].period = period;
+        saved[i].used = used;
+        copy = *calendar[i];
+        if (rlm_calendar_restore(&copy, &saved[i], now_ns) == RLM_OK) continue;
+        return raise_text(self->state, RLM_E_COST,
+                          PyUnicode_FromFormat("saved: used: more than %R can count, %llu", PyTuple_GET_ITEM(self->limits, index),
+                                               used));
+    }
+    for (i = 0; i < count; i++) (void)rlm_calendar_restore(calendar[i], &saved[i], now_ns);
+    Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(sync_doc,
@@ -2242,7 +2362,7 @@ static PyMethodDef limiter_methods[] = {FAST("try_acquire", limiter_try, try_acq
                                         {"_reconfigure", (PyCFunction)limiter_reconfigure, METH_VARARGS, NULL},
                                         {"_pause", (PyCFunction)limiter_pause, METH_VARARGS, NULL},
                                         {"_save", (PyCFunction)limiter_save, METH_NOARGS, NULL},
-                                        {"_restore", (PyCFunction)limiter_restore, METH_VARARGS, NULL},
+                                        {"_restore", (PyCFunction)limiter_restore, METH_O, NULL},
                                         {"_wake", (PyCFunction)limiter_wake, METH_NOARGS, NULL},
                                         {"_count_retry", (PyCFunction)limiter_count_retry, METH_NOARGS, NULL},
                                         NO_PICKLE,
@@ -2284,12 +2404,14 @@ static int unless_none(PyObject *given, const char *field, uint64_t *value) {
     return given == NULL || given == Py_None ? 0 : whole_number(given, field, UINT64_MAX - 1, value);
 }
 static int unless_none_s(PyObject *given, const char *field, uint64_t *ns) {
-    return given == NULL || given == Py_None ? 0 : seconds_of(given, field, RLM_UNSAID, ns);
+    return given == NULL || given == Py_None ? 0 : seconds_of(given, field, RLM_UNSAID, "to 36028797", ns);
 }
 
 /* The meter of this name, or -1 and an error. */
 static int meter_of(State *state, PyObject *name) {
-    int meter = PyUnicode_Check(name) ? keyword_index(state->meter_name, RLM_I_METER_COUNT, name) : -1;
+    int meter;
+    if (!PyUnicode_Check(name)) return must_be("meter", "a str", name), -1;
+    meter = keyword_index(state->meter_name, RLM_I_METER_COUNT, name);
     if (meter < 0)
         PyErr_Format(PyExc_ValueError,
                      "meter: must be requests, input_tokens, output_tokens, tokens, microdollars or custom, not %R", name);
@@ -2375,9 +2497,10 @@ static PyType_Spec reading_spec = {"rlimit.Reading", sizeof(Reading), 0, Py_TPFL
 
 /* Which limits a refusal names, of a sequence of meters and "concurrency". */
 static int named_of(State *state, PyObject *given, uint32_t *named) {
-    PyObject *names = given == NULL ? PyTuple_New(0) : PySequence_Tuple(given);
+    PyObject *names = given == NULL ? PyTuple_New(0) : PyUnicode_Check(given) ? NULL : PySequence_Tuple(given);
     Py_ssize_t i;
     *named = 0;
+    if (names == NULL) return must_be("named", "a sequence of meters, such as [\"requests\"]", given), -1;
     for (i = 0; names != NULL && i < PyTuple_GET_SIZE(names); i++) {
         PyObject *name = PyTuple_GET_ITEM(names, i);
         int meter;
@@ -2385,9 +2508,16 @@ static int named_of(State *state, PyObject *given, uint32_t *named) {
             *named |= RLM_NAMED_CONCURRENCY;
             continue;
         }
-        meter = meter_of(state, name);
-        if (meter < 0) Py_CLEAR(names);
-        else *named |= UINT32_C(1) << meter;
+        meter = PyUnicode_Check(name) ? keyword_index(state->meter_name, RLM_I_METER_COUNT, name) : -1;
+        if (meter < 0) {
+            PyErr_Format(PyUnicode_Check(name) ? PyExc_ValueError : PyExc_TypeError,
+                         "named: must be of requests, input_tokens, output_tokens, tokens, microdollars, custom and "
+                         "concurrency, not %R",
+                         name);
+            Py_CLEAR(names);
+            break;
+        }
+        *named |= UINT32_C(1) << meter;
     }
     Py_XDECREF(names);
     return names == NULL ? -1 : 0;
@@ -2404,14 +2534,14 @@ static int feedback_init(Feedback *self, PyObject *args, PyObject *kwargs) {
         return -1;
     memset(&self->core, 0, sizeof self->core);
     self->core.retry_after_ns = self->core.requested = RLM_UNSAID;
-    if (outcome != NULL && (index = index_of(outcome_names, RLM_I_OUTCOMES, outcome, "outcome")) < 0) return -1;
+    if (outcome != NULL && (index = outcome_of(outcome)) < 0) return -1;
     self->core.outcome = (uint32_t)index;
     if (named_of(state, named, &self->core.named) < 0 ||
         unless_none_s(retry_after, "retry_after", &self->core.retry_after_ns) < 0 ||
         unless_none(requested, "requested", &self->core.requested) < 0)
         return -1;
     readings = given == NULL ? PyTuple_New(0) : PySequence_Tuple(given);
-    if (readings == NULL) return -1;
+    if (readings == NULL) return must_be("readings", "a sequence of Reading", given), -1;
     for (i = 0; i < PyTuple_GET_SIZE(readings); i++) {
         PyObject *reading = PyTuple_GET_ITEM(readings, i);
         if (i == RLM_READINGS_MAX || Py_TYPE(reading) != state->reading_type) {
@@ -2548,14 +2678,12 @@ typedef struct Route {
 
 static int route_init(Route *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"quantile", NULL};
+    PyObject *given = NULL;
     double quantile = 0.9;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|d", names, &quantile)) return -1;
-    if (!(quantile >= 0.001 && quantile <= 0.999)) {
-        PyObject *given = PyFloat_FromDouble(quantile);
-        if (given != NULL) PyErr_Format(PyExc_ValueError, "quantile: must be 0.001 to 0.999, not %R", given);
-        Py_XDECREF(given);
-        return -1;
-    }
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O", names, &given)) return -1;
+    if (given != NULL && number_of(given, "quantile", "a number", &quantile) < 0) return -1;
+    if (!(quantile >= 0.001 && quantile <= 0.999))
+        return PyErr_Format(PyExc_ValueError, "quantile: must be 0.001 to 0.999, not %R", given), -1;
     return zero_or_error((PyObject *)self, rlm_route_init(&self->core, (uint32_t)(quantile * 1000 + 0.5)));
 }
 
@@ -2582,7 +2710,8 @@ static PyObject *route_learn(Route *self, PyObject *args, PyObject *kwargs) {
     rlm_cost was = {0, 0, 0, 0, 0}, is = {0, 0, 0, 0, 0};
     State *state = state_by((PyObject *)self);
     if (state == NULL || !PyArg_ParseTupleAndKeywords(args, kwargs, "OO", names, &estimate, &actual)) return NULL;
-    if (cost_of_mapping(state, estimate, &was) < 0 || cost_of_mapping(state, actual, &is) < 0) return NULL;
+    if (cost_of_mapping(state, estimate, "estimate", &was) < 0 || cost_of_mapping(state, actual, "actual", &is) < 0)
+        return NULL;
     return none_or_error((PyObject *)self, rlm_route_learn(&self->core, &was, &is));
 }
 
@@ -2795,7 +2924,8 @@ static int profile_of(PyObject *name, rlm_http_profile *profile) {
         return -1;
     }
     text = PyUnicode_AsUTF8(name);
-    if (text == NULL || rlm_http_profile_of(text, profile)) return text == NULL ? -1 : 0;
+    if (text != NULL && rlm_http_profile_of(text, profile)) return 0;
+    if (text == NULL) PyErr_Clear(); /* no UTF-8 */
     PyErr_Format(PyExc_ValueError,
                  "provider: must be anthropic, openai, azure, bedrock, gemini, groq, cerebras, openrouter, litellm or "
                  "generic, not %R",
@@ -2901,14 +3031,15 @@ static PyObject *header_bytes(PyObject *object, const char **bytes, Py_ssize_t *
 }
 
 static int take_header(rlm_http *http, PyObject *item) {
-    PyObject *pair = PySequence_Fast(item, "headers: must be a mapping or pairs of name and value"), *name = NULL,
+    PyObject *pair = PyUnicode_Check(item) || PyBytes_Check(item) ? NULL : PySequence_Fast(item, ""), *name = NULL,
              *value = NULL;
     const char *name_bytes, *value_bytes;
     Py_ssize_t name_count, value_count;
     int status = -1;
-    if (pair == NULL) return -1;
+    if (pair == NULL) return must_be("headers", "a mapping, or pairs of name and value", item), -1;
     if (PySequence_Fast_GET_SIZE(pair) != 2)
-        PyErr_SetString(PyExc_ValueError, "headers: must be a mapping or pairs of name and value");
+        PyErr_Format(PyExc_ValueError, "headers: must be a mapping, or pairs of name and value, not %zd in a row",
+                     PySequence_Fast_GET_SIZE(pair));
     else if ((name = header_bytes(PySequence_Fast_GET_ITEM(pair, 0), &name_bytes, &name_count)) != NULL &&
              (value = header_bytes(PySequence_Fast_GET_ITEM(pair, 1), &value_bytes, &value_count)) != NULL) {
         rlm_http_header(http, name_bytes, (size_t)name_count, value_bytes, (size_t)value_count);
@@ -2926,6 +3057,7 @@ static int take_headers(rlm_http *http, PyObject *headers) {
     items = PyObject_HasAttrString(headers, "items") ? PyObject_CallMethod(headers, "items", NULL)
                                                      : (Py_INCREF(headers), headers);
     iterator = items == NULL ? NULL : PyObject_GetIter(items);
+    if (iterator == NULL) must_be("headers", "a mapping, pairs of name and value, or None", headers);
     Py_XDECREF(items);
     while (iterator != NULL && (item = PyIter_Next(iterator)) != NULL) {
         int status = take_header(http, item);
@@ -2958,7 +3090,7 @@ static PyObject *response_from(State *state, const rlm_http *http, PyObject *bod
 
 PyDoc_STRVAR(parse_doc, "parse(status, headers, body=b\"\", *, provider=\"generic\", wall_ns=None) -> Response\n\n"
                         "What a response says: whether to try again, when, and what Limiter.observe should know.\n\n"
-                        "status: an int, 0 if no answer came. headers: a mapping, or pairs of name and value, str or bytes. "
+                        "status: an int of 0 to 999, 0 if no answer came. headers: a mapping, or pairs of name and value, str or bytes. "
                         "body: bytes or str; of a good\n"
                         "answer only needed for .usage. provider: anthropic, openai, azure, bedrock, gemini, groq, "
                         "cerebras, openrouter, litellm or generic.\n"
@@ -2967,30 +3099,46 @@ PyDoc_STRVAR(parse_doc, "parse(status, headers, body=b\"\", *, provider=\"generi
                         "ValueError or TypeError naming the argument.\n\n"
                         ">>> answer = parse(429, {\"Retry-After\": \"7\"}, provider=\"openai\")\n>>> answer.verdict, "
                         "answer.wait, answer.reason\n('wait', 7.0, 'rate_limit')");
+/* The bytes of a body: of a str as UTF-8, with a question mark where that cannot be. *kept is what keeps them. */
+static int body_bytes(PyObject *body, Py_buffer *view, PyObject **kept, const char **bytes, Py_ssize_t *count) {
+    *kept = NULL;
+    if (body == NULL || body == Py_None) return 0;
+    if (PyUnicode_Check(body)) {
+        *bytes = PyUnicode_AsUTF8AndSize(body, count);
+        if (*bytes != NULL) return 0;
+        PyErr_Clear();
+        *kept = PyUnicode_AsEncodedString(body, "utf-8", "replace");
+        if (*kept != NULL) *bytes = PyBytes_AS_STRING(*kept), *count = PyBytes_GET_SIZE(*kept);
+        return *kept == NULL ? -1 : 0;
+    }
+    if (PyObject_GetBuffer(body, view, PyBUF_SIMPLE) < 0) return must_be("body", "bytes, str or None", body), -1;
+    *bytes = (const char *)view->buf;
+    *count = view->len;
+    return 0;
+}
+
 static PyObject *http_parse(PyObject *module, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"status", "headers", "body", "provider", "wall_ns", NULL};
-    PyObject *headers, *body = NULL, *provider = NULL, *wall = Py_None, *response;
-    uint64_t wall_ns = 0;
+    PyObject *headers, *body = NULL, *provider = NULL, *wall = Py_None, *code, *kept, *response = NULL;
+    uint64_t wall_ns = 0, status;
     const char *bytes = NULL;
     Py_ssize_t count = 0;
     Py_buffer view = {0};
     rlm_http_profile profile;
     rlm_http http;
-    int status;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iO|O$OO", names, &status, &headers, &body, &provider, &wall))
-        return NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O$OO", names, &code, &headers, &body, &provider, &wall)) return NULL;
+    if (whole_number(code, "status", 999, &status) < 0) return NULL;
     if (provider != NULL ? profile_of(provider, &profile) < 0 : !rlm_http_profile_of("generic", &profile)) return NULL;
     if (wall == Py_None) wall_ns = rlm_wall();
     else if (whole_number(wall, "wall_ns", UINT64_MAX, &wall_ns) < 0) return NULL;
     rlm_http_begin(&http, &profile, wall_ns);
     if (take_headers(&http, headers) < 0) return NULL;
-    if (body != NULL && PyUnicode_Check(body)) bytes = PyUnicode_AsUTF8AndSize(body, &count);
-    else if (body != NULL && body != Py_None && PyObject_GetBuffer(body, &view, PyBUF_SIMPLE) == 0)
-        bytes = (const char *)view.buf, count = view.len;
-    response = PyErr_Occurred() ? NULL : Py_None;
-    if (response != NULL) rlm_http_end(&http, status, bytes, (size_t)count);
+    if (body_bytes(body, &view, &kept, &bytes, &count) < 0) return NULL;
+    rlm_http_end(&http, (int)status, bytes, (size_t)count);
+    response = response_from(state_of(module), &http, body == NULL ? Py_None : body);
     if (view.obj != NULL) PyBuffer_Release(&view);
-    return response == NULL ? NULL : response_from(state_of(module), &http, body == NULL ? Py_None : body);
+    Py_XDECREF(kept);
+    return response;
 }
 
 static void response_free(Response *self) {
@@ -3102,6 +3250,7 @@ static PyMethodDef module_methods[] = {
     {"now_coarse", module_now_coarse, METH_NOARGS, now_coarse_doc},
     {"wall", module_wall, METH_NOARGS, wall_doc},
     {"tsc_clock", module_tsc_clock, METH_NOARGS, tsc_now_doc},
+    {"check_limit", check_limit, METH_O, check_limit_doc},
     {"strerror", module_strerror, METH_O, "strerror(status) -> (text, index of the limit or -1, name)"},
     {"_after_fork", module_after_fork, METH_NOARGS, "Called in a child process."},
     {0}};

@@ -51,7 +51,7 @@ def rare():
     Reading("requests", limit=5), attempt(Reading, "x"), attempt(Feedback, "x"), attempt(Feedback, readings=[5])
     route.learn({"input_tokens": 5}, {"input_tokens": 7}), route.estimate(input_tokens=5), attempt(route.learn, {"x": 1}, {})
     made = Limiter(requests=[per_minute(5), sliding(5, 60)], name="a", clock=ManualClock())
-    made.reconfigure(0, per_minute(6)), made.save(), attempt(made.reconfigure, 0, sliding(1, 1)), attempt(Limiter, requests=per_minute(0)), repr(made)
+    made.reconfigure(0, per_minute(6)), made.save(), attempt(made.reconfigure, 0, sliding(1, 1)), attempt(per_minute, 0), attempt(Limiter, requests=[sliding(1, 1, cells=600)] * 2), repr(made)
     Limiter(custom=calendar_day(1 << 40), clock=ManualClock()).restore(limiter.save()), limiter.debit(custom=1), limiter.pause(0)
     window = rlimit.Window(sliding(5, 60)); window.credit(1, window.take()[1]); window.status()
     bucket = rlimit.Bucket(per_second(5)); bucket.take(), bucket.status(), attempt(bucket.credit, 1 << 50)

@@ -72,19 +72,31 @@ def test_limits_are_values():
     (lambda: per_minute(True), TypeError, "amount: must be an int, not bool"),
     (lambda: per_minute(-1), ValueError, "amount: must be 1 to 2^40, not -1"),
     (lambda: per(1, "60"), TypeError, "seconds: must be a number of seconds, not str"),
-    (lambda: per(1, -1), ValueError, "seconds: must be 0 to 36028797 seconds (417 days), not -1"),
-    (lambda: per(1, math.nan), ValueError, "seconds: must be 0 to 36028797 seconds (417 days), not nan"),
+    (lambda: per(1, -1), ValueError, "seconds: must be more than 0 and at most 36028797 seconds (417 days), not -1"),
+    (lambda: per(1, math.nan), ValueError, "seconds: must be more than 0 and at most 36028797 seconds (417 days), not nan"),
     (lambda: per(1, 60, burst=None, guard=None), TypeError, "guard: must be a number of seconds, not NoneType"),
     (lambda: sliding(1, 60, cells=70000), ValueError, "cells: must be 0 or 3 to 65536, not 70000"),
     (lambda: calendar_day(1, utc_offset=100000), ValueError, "utc_offset: must be -86400 to 86400 seconds, not 100000"),
-    (lambda: adaptive(5, 2), ValueError, "least: must be 1 to most"),
+    (lambda: adaptive(5, 2), ValueError, "least: must be at most most, 2, not 5"),
     (lambda: Limiter(), ValueError, "limits: none given"),
-    (lambda: Limiter(input_tokens=per_minute(0)), ValueError, "input_tokens: amount: must be 1 to 2^40, not 0"),
-    (lambda: Limiter(requests=per_minute(1), custom=per_minute(1 << 41)),
-     ValueError, "custom: amount: must be 1 to 2^40, not 2199023255552"),
-    (lambda: Limiter(requests=per(1, 0)), ValueError, "requests: seconds: must be more than 0 and at most 36028797 (417 days), not 0"),
-    (lambda: Limiter(requests=per(1, 60, burst=0)), ValueError, "requests: burst: must be 1 to 2^40, not 0"),
-    (lambda: Limiter(requests=per(1, 60, guard=61)), ValueError, "requests: guard: must not exceed seconds"),
+    (lambda: per_minute(0), ValueError, "amount: must be 1 to 2^40, not 0"),
+    (lambda: calendar_day(1 << 41), ValueError, "amount: must be 1 to 2^40, not 2199023255552"),
+    (lambda: concurrent(1 << 32), ValueError, "amount: must be 1 to 2^31, not 4294967296"),
+    (lambda: per(1, 0), ValueError, "seconds: must be more than 0 and at most 36028797 seconds (417 days), not 0"),
+    (lambda: per(1, 60, burst=0), ValueError, "burst: must be 1 to 2^40, not 0"),
+    (lambda: per(1, 60, guard=61), ValueError, "guard: must be at most seconds, 60, not 61"),
+    (lambda: fixed(1, 60, guard=60), ValueError, "guard: must be less than seconds, 60, not 60"),
+    (lambda: calendar_month(1).replace(guard=1), ValueError, "guard: must be 0 for a month, not 1"),
+    (lambda: per_second(1 << 40), ValueError, "amount, seconds: the rate must not exceed 10^10 a second, not 1099511627776 and 1"),
+    (lambda: adaptive(1, 64, begin=65), ValueError, "begin: must be least to most, 1 to 64, not 65"),
+    (lambda: adaptive(4, 64).replace(amount=3), ValueError, "most: must be at least least, 4, not 3"),
+    (lambda: ramp(0), ValueError, "floor: must be 1 to 2^40, not 0"),
+    (lambda: ramp(hold=0), ValueError, "hold: must be more than 0"),
+    (lambda: calendar_day(5).replace(burst=3), ValueError, "burst: of a calendar there is none, and 3 was given"),
+    (lambda: per_minute(5).replace(utc_offset=-1), ValueError, "utc_offset: of a bucket there is none, and -1 was given"),
+    (lambda: sliding(1, 60, cells=2), ValueError, "cells: must be 0 or 3 to 65536, not 2"),
+    (lambda: sliding(1, 60, cells=-1), ValueError, "cells: must be 0 or 3 to 65536, not -1"),
+    (lambda: calendar_day(1).replace(wall_offset=math.inf), ValueError, "wall_offset: must be -4611686018 to 4611686018 seconds, not inf"),
     (lambda: Limiter(requests=50), TypeError, "requests: must be a Limit such as per_minute(50), a sequence of them, or None, not 50"),
     (lambda: Limiter(requests=[per_minute(5), 5]), TypeError, "requests: must be a Limit"),
     (lambda: Limiter(requests=concurrent(5)), ValueError, "requests: concurrent(5) counts connections: give it as concurrency="),
@@ -97,9 +109,9 @@ def test_limits_are_values():
     (lambda: Limiter(requests=[per_minute(n) for n in range(1, 14)]), ValueError, "limits: at most 12, not 13"),
     (lambda: Limiter(requests=[sliding(1, n, cells=600) for n in (1, 2)]),
      ValueError, "requests: cells: must be 0 or 3 to 65536, and all windows"),
-    (lambda: Limiter(requests=per_minute(1), queue=-1), ValueError, "queue: must be 0 to"),
+    (lambda: Limiter(requests=per_minute(1), queue=-1), ValueError, "queue: must be 0 to 2^31, not -1"),
     (lambda: Limiter(requests=per_minute(1), queue=1.5), TypeError, "queue: must be an int, not float"),
-    (lambda: Limiter(requests=per_minute(1), ageing=-1), ValueError, "ageing: must be 0 to inf, not -1"),
+    (lambda: Limiter(requests=per_minute(1), ageing=-1), ValueError, "ageing: must be 0 or more seconds, or math.inf, not -1"),
     (lambda: Limiter(requests=per_minute(1), clock=5), TypeError, "clock: must be a ManualClock, a callable"),
     (lambda: Limiter(requests=per_minute(1), name=5), TypeError, "name: must be a str or None, not int"),
     (lambda: Limiter(per_minute(1)), TypeError, "positional"),
@@ -427,10 +439,34 @@ def test_reconfigure(clock):
         limiter.reconfigure("requests", per_hour(9))
     with pytest.raises(ValueError, match="which: no limit 'custom'; there are requests, requests, concurrency"):
         limiter.reconfigure("custom", per_hour(9))
-    with pytest.raises(ValueError, match="requests: kind"):
+    with pytest.raises(ValueError, match="requests: must be a bucket, as per\\(\\) makes, not sliding\\(9, 60\\)"):
         limiter.reconfigure(0, sliding(9, 60))
-    with pytest.raises(ValueError, match="requests: amount: must be 1 to 2\\^40, not 0"):
-        limiter.reconfigure(0, per_minute(0))
+    with pytest.raises(TypeError, match="limit: must be a Limit such as per_minute\\(50\\), not 5: an int will do for \"concurrency\" only"):
+        limiter.reconfigure("requests", 5)
+    assert limiter.limits == (per_minute(10), per_day(50), concurrent(4))
+
+
+@pytest.mark.parametrize("keywords, which, limit, text", [
+    ({"requests": calendar_day(5)}, "requests", calendar_month(5), "requests: seconds, guard: a window or a calendar keeps"),
+    ({"requests": calendar_day(5)}, "requests", calendar_day(1 << 39), "requests: amount: more than this limit has memory for"),
+    ({"concurrency": adaptive(4, 64)}, "concurrency", 3, "concurrency: most: must be at least least, 4, not 3"),
+    ({"concurrency": adaptive(4, 64)}, "concurrency", adaptive(2, 9), "concurrency: stays adaptive(least=4, most=64) but for its numbers"),
+    ({"concurrency": 5}, "concurrency", adaptive(2, 9), "concurrency: stays concurrent(5) but for its numbers"),
+    ({"concurrency": 5, "ramp": True}, "ramp", per_minute(5), "ramp: stays ramp(floor=15, hold=900) but for its numbers"),
+    ({"requests": per_minute(5)}, "requests", per_minute(5).replace(follow="learn"), "requests: stays per_minute(5) but for its numbers")])
+def test_what_reconfigure_cannot_change(keywords, which, limit, text, clock):
+    limiter = Limiter(**keywords, clock=clock)
+    before = limiter.limits
+    with pytest.raises(ValueError) as caught:
+        limiter.reconfigure(which, limit)
+    assert str(caught.value).startswith(text) and limiter.limits == before
+
+
+def test_reconfigured_limits_follow_as_before(clock):
+    limiter = Limiter(requests=learned(), concurrency=adaptive(4, 64), clock=clock)
+    limiter.reconfigure("requests", per_minute(9))
+    limiter.reconfigure("concurrency", 9)
+    assert limiter.limits == (per_minute(9).replace(follow="learn"), adaptive(4, 9))
 
 
 def test_pause_and_debit(clock):
@@ -443,8 +479,16 @@ def test_pause_and_debit(clock):
     limiter.pause(0)
     limiter.debit(input_tokens=1500)
     assert limiter.status().limits[1].remaining == -500
-    with pytest.raises(ValueError):
-        Limiter(requests=sliding(5, 60), clock=clock).debit(requests=1 << 40)
+    for amount in ((1 << 40) - 1, 1 << 40):
+        owing = Limiter(requests=sliding(5, 60), input_tokens=per_minute(100), clock=clock)
+        with pytest.raises(rlimit.LimitError) as caught:
+            owing.debit(requests=amount, input_tokens=7)
+        assert str(caught.value) == "debit: more debt than a limit can hold: requests=%d input_tokens=7; nothing was taken" % amount
+        assert [usage.used for usage in owing.status().limits] == [0, 0] and caught.value.code == "cost"
+    permit = owing.try_acquire()
+    with pytest.raises(ValueError, match="settle: more debt than a limit can hold: requests=1099511627776; the permit is still out"):
+        permit.settle(requests=1 << 40)
+    assert permit.state == "out"
 
 
 def test_save_and_restore(clock):
@@ -643,11 +687,8 @@ def test_pieces():
     assert window.take(5)[0] == 0 and 0 < window.peek() <= 60 * 10**9 and window.status()[0] == 5
     for kind in (rlimit.Window, rlimit.Calendar):
         bare = kind.__new__(kind)
-        for call in (bare.take, bare.peek):
+        for call in (bare.take, bare.peek, bare.status, bare.debit):
             with pytest.raises(RuntimeError, match="__init__ was not called"):
-                call()
-        for call in (bare.status, bare.debit):
-            with pytest.raises(ValueError):
                 call()
 
 

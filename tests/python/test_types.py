@@ -44,7 +44,7 @@ USER = """
 """
 WRONG = [('Limiter(requests=50)', "arg-type"), ('Limiter(tokenz=rlimit.per_minute(5))', "call-arg"), ('rlimit.per_minute("5")', "arg-type"),
          ('claude.acquire(5)', "misc"), ('claude.try_acquire().settle()',
-          "union-attr"), ('claude.acquire(timeout="5")', "arg-type"),
+          "union-attr"), ('claude.acquire(timeout="5")', "arg-type"), ('claude.acquire(priority="urgent")', "arg-type"),
          ('rlimit.per_minute(5).amount = 6', "misc")]
 
 

@@ -42,6 +42,7 @@ from . import AcquireTimeout, NeverAdmitted, QueueFull, RequestCost, Route, _rli
 
 if TYPE_CHECKING:
     from . import Acquire, Limiter, Permit
+    from ._limit import Priority
 
 log = logging.getLogger("rlimit")
 
@@ -71,7 +72,7 @@ class Options(TypedDict, total=False):
     provider: Optional[str]
     """Whose headers and charges, one of rlimit.PROVIDERS. Default: the limiter's, else known by the host, else the SDK's own,
     else "generic"."""
-    priority: str
+    priority: Priority
     """"critical", "high", "normal" (default), "low"."""
     queue_timeout: Optional[float]
     """Seconds in the limiter's queue, then AcquireTimeout. Default: no end."""
@@ -347,7 +348,7 @@ class Gate:
     """One line of the user: a limiter, and how its calls are estimated and settled."""
 
     def __init__(self, limiter: Limiter, *, default: str = "generic", base: Optional[Type[Exception]] = None,
-                 provider: Optional[str] = None, priority: str = "normal", queue_timeout: Optional[float] = None,
+                 provider: Optional[str] = None, priority: Priority = "normal", queue_timeout: Optional[float] = None,
                  cost: Optional[CostFunction] = None, tokenizer: Optional[Callable[[str], Any]] = None,
                  reserves_output: Optional[bool] = None, **unknown: object) -> None:
         """default: the provider, if neither it nor the limiter's is given and the host tells none. base: a class that errors
@@ -366,7 +367,7 @@ class Gate:
         except (TypeError, ValueError) as error:
             raise type(error)(re.sub("^timeout", "queue_timeout", str(error))) from None
         self.limiter = limiter
-        self.priority = priority
+        self.priority: Priority = priority
         self.queue_timeout = queue_timeout
         self._provider = provider if provider is not None else limiter.provider
         self._default = default

@@ -6,7 +6,7 @@ from _weakref import ref
 from heapq import heapify, heappop, heappush
 
 from . import _rlimit
-from ._limit import SECOND, _seconds
+from ._limit import SECOND, _number, _seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from ._limiter import Limiter
 
 
+MOST = 4611686018  # 2^62 ns
+
+
 def _ns_of(name: str, seconds: Any) -> int:
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TypeError("%s: must be a number of seconds, not %s" % (name, type(seconds).__name__))
-    if not 0 <= seconds <= 4611686018:
+    if not 0 <= _number(name, seconds, "a number of seconds") <= MOST:
         raise ValueError("%s: must be 0 to 4611686018 seconds, not %r" % (name, seconds))
     return seconds * SECOND if isinstance(seconds, int) else round(seconds * SECOND)
 
@@ -64,7 +65,10 @@ class ManualClock(_rlimit.ManualClock):
         >>> ManualClock(5).advance(0.5)
         5.5
         """
-        self._now_ns += _ns_of("seconds", seconds)
+        now_ns = self._now_ns + _ns_of("seconds", seconds)
+        if now_ns > 1 << 62:
+            raise ValueError("seconds: the clock would pass %d, at %r after %r" % (MOST, seconds, self.now))
+        self._now_ns = now_ns
         self._wake()
         return self.now
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import threading
@@ -38,30 +39,32 @@ _AMOUNTS = "a whole number, 1 to 2^40"
 
 
 class Problem(NamedTuple):
-    """One thing wrong with a file."""
+    """One thing wrong with a file. line: where it is, from 1; 0: not known, or the file as a whole."""
 
     key: str
     value: str
     message: str
+    line: int = 0
 
     def __str__(self) -> str:
         if not self.key:
             return self.message
-        return "%s = %s: %s" % self if self.value else "%s: %s" % (self.key, self.message)
+        return "%s = %s: %s" % self[:3] if self.value else "%s: %s" % (self.key, self.message)
 
 
 class ConfigError(ValueError):
     """What is wrong with a configuration: all of it, a line each.
 
     file:       its name
-    problems:   of each the key ("tiers.standard.requests_per_minute"), the value as in the file, and what it must be.
-                Secrets are not shown.
+    problems:   of each the key ("tiers.standard.requests_per_minute"), the value as in the file, what it must be, and the
+                line. Secrets are not shown.
     """
 
     def __init__(self, file: str, problems: Iterable[Problem]) -> None:
         self.file = file
         self.problems = tuple(problems)
-        super().__init__("\n".join("%s: %s" % (file, problem) for problem in self.problems))
+        super().__init__("\n".join("%s%s: %s" % (file, ":%d" % problem.line if problem.line else "", problem)
+                                   for problem in self.problems))
 
     def __reduce__(self) -> "Tuple[Any, ...]":
         return type(self), (self.file, self.problems)
@@ -161,6 +164,8 @@ class Config:
         options are for the first time: `clock=`, `queue=` ... override the file's. ConfigError for a name that the file does
         not have; ValueError for options when the limiter is there already.
         """
+        if not isinstance(name, str):
+            raise TypeError("name: must be a str, not %s" % type(name).__name__)
         found = self.models.get(name) or self.tiers.get(name)
         if found is None:
             known = [*self.models, *self.tiers]
@@ -198,7 +203,7 @@ def load(source: "Union[str, os.PathLike[str], IO[bytes], IO[str]]", *, environ:
         concurrency = 10                or { least = 1, most = 64 }: adaptive
         ramp = true                     or { floor = 15, hold = 900 }
         policy = "bucket"               or "sliding", "fixed": of all limits that do not say otherwise
-        guard = 0.05                    seconds: likewise
+        guard = 0.05                    seconds, less than the period: likewise
         provider = "anthropic"          what is not given is learned by its rules
         queue = 10000, ageing = 30.0    see Limiter
 
@@ -210,12 +215,68 @@ def load(source: "Union[str, os.PathLike[str], IO[bytes], IO[str]]", *, environ:
 
     >>> load("limits.toml").limiter("claude-sonnet")                                        # doctest: +SKIP
     """
+    if environ is not None and not isinstance(environ, Mapping):
+        raise TypeError("environ: must be a mapping or None, not %s" % type(environ).__name__)
     path, text = _read(source)
     try:
         document = _toml()(text)
     except ValueError as error:
         raise ConfigError(path, [Problem("", "", "not TOML: %s" % error)]) from None
-    return _Reader(path, os.environ if environ is None else environ, secrets).read(document)
+    try:
+        return _Reader(path, os.environ if environ is None else environ, secrets).read(document)
+    except ConfigError as error:
+        raise ConfigError(path, _with_lines(text, error.problems)) from None
+
+
+def _with_lines(text: str, problems: Iterable[Problem]) -> List[Problem]:
+    """The same with their lines. A key is where the file, cut off after that line, is TOML and first has it: that is exact, as no
+    cut within a value is TOML."""
+    loads, lines = _toml(), text.split("\n")
+    cut: Dict[int, Any] = {0: {}}
+
+    def upto(count: int) -> Any:
+        """The document of so many lines; None if that is none."""
+        if count not in cut:
+            try:
+                cut[count] = loads("\n".join(lines[:count]) + "\n")
+            except ValueError:
+                cut[count] = None
+        return cut[count]
+
+    def line_of(key: str) -> int:
+        path, least, most = _path(loads, key), 0, len(lines)  # the last cut known to lack it, the first known to have it
+        while path and not _reaches(upto(most), path):  # what a table lacks is said of the table
+            path = path[:-1]
+        while path:
+            middle = (least + most) // 2
+            between = next((count for count in (*range(middle, least, -1), *range(middle + 1, most)) if upto(count) is not None), None)
+            if between is None:
+                return least + 1
+            least, most = (least, between) if _reaches(upto(between), path) else (between, most)
+        return 0
+
+    return [problem._replace(line=line_of(problem.key)) for problem in problems]
+
+
+def _path(loads: Callable[[str], Dict[str, Any]], key: str) -> List[str]:
+    try:
+        at: Any = loads(key + " = 0") if key else {}
+    except ValueError:
+        return []
+    path: List[str] = []
+    while isinstance(at, dict) and at:
+        name, = at
+        path.append(name)
+        at = at[name]
+    return path
+
+
+def _reaches(document: Any, path: List[str]) -> bool:
+    for name in path:
+        if not isinstance(document, dict) or name not in document:
+            return False
+        document = document[name]
+    return True
 
 
 def _toml() -> Callable[[str], Dict[str, Any]]:
@@ -240,6 +301,8 @@ def _read(source: Any) -> Tuple[str, str]:
         raise TypeError("source: must be a path or an open file, not %s" % type(source).__name__)
     if isinstance(data, str):
         return path, data.lstrip("\ufeff")
+    if not isinstance(data, (bytes, bytearray)):
+        raise TypeError("source: read() must return bytes or str, not %s" % type(data).__name__)
     try:
         return path, data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -253,16 +316,25 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _shown(key: str, value: Any) -> str:
-    """A value as the file has it, or about; never a secret."""
-    if isinstance(value, (dict, list)):
-        return ""
+    """A value as the file has it, or about; never a secret. Nothing of one that holds tables."""
+    if isinstance(value, list):
+        return _short("[%s]", [_shown(key, item) for item in value])
+    if isinstance(value, dict):
+        shown = {name: "" if isinstance(item, dict) else _shown(name, item) for name, item in value.items()}
+        return _short("{ %s }", [item and "%s = %s" % (_quoted(name), item) for name, item in shown.items()])
     if _SECRET.search(key) or (isinstance(value, str) and (_LOOKS_SECRET.match(value) or "@" in value)):
         return "(not shown)"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return '"%s"' % (value if len(value) <= 80 else value[:77] + "...")
-    return repr(value)
+        import json
+        return json.dumps(value if len(value) <= 80 else value[:77] + "...", ensure_ascii=False)
+    return value.isoformat() if hasattr(value, "isoformat") else repr(value)
+
+
+def _short(form: str, items: List[str]) -> str:
+    text = form % ", ".join(items)
+    return text if all(items) and items and len(text) <= 120 else ""
 
 
 class _Bad(Exception):
@@ -284,7 +356,7 @@ class _Reader:
         for name, table in raw_tiers.items():
             where = "tiers." + _quoted(name)
             self._known(where, table, _TIER_KEYS)
-            tiers[name] = Tier(name, self._limits(where, table))
+            tiers[name] = Tier(name, self._limits(where, table, table))
         models = {name: self._model(name, table, raw_tiers, tables["models"]) for name, table in tables["models"].items()}
         for name in models:
             if name in tiers:
@@ -340,8 +412,9 @@ class _Reader:
 
     # -- Limits --
 
-    def _limits(self, where: str, table: Mapping[str, Any]) -> Dict[str, Any]:
-        """The keywords of a Limiter. Each limit is tried alone, so that what the limiter refuses is said of its key."""
+    def _limits(self, where: str, table: Mapping[str, Any], own: Mapping[str, Any]) -> Dict[str, Any]:
+        """The keywords of a Limiter. Each limit is tried alone, so that what the limiter refuses is said of its key. own: what the
+        file says here, and not in a tier."""
         before = len(self.problems)
         policy = self._try(where, table, "policy", lambda value: _one_of(value, tuple(_POLICIES))) or "bucket"
         guard = self._try(where, table, "guard", _guard) or 0.0
@@ -350,8 +423,11 @@ class _Reader:
         for key in table:
             if key in _LIMITS:
                 meter, unit = _LIMITS[key]
-                limit = self._try(where, table, key, lambda value: _limit(value, meter, unit, policy, guard))
-                if limit is not None:
+                fits = guard < _SECONDS.get(unit, math.inf)
+                limit = self._try(where, table, key, lambda value: _limit(value, meter, unit, policy, guard if fits else 0.0))
+                if limit is not None and not fits and not (isinstance(table[key], dict) and "guard" in table[key]):
+                    self._too_long(where, own, key, guard, table[key])
+                elif limit is not None:
                     meters.setdefault("microdollars" if meter == "dollars" else meter, []).append(limit)
         for meter, limits in meters.items():
             options[meter] = limits[0] if len(limits) == 1 else tuple(limits)
@@ -363,6 +439,12 @@ class _Reader:
         if len(self.problems) == before:
             self._whole(where, options)
         return options
+
+    def _too_long(self, where: str, own: Mapping[str, Any], key: str, guard: float, value: Any) -> None:
+        """The guard of all limits is none for this one: said of the guard where that is said, else of the limit."""
+        at, of = ("guard", own["guard"]) if "guard" in own else (key, value)
+        self._problem("%s.%s" % (where, at), of, "the guard, %g s, must be less than the period of %s; it can have one of its own: "
+                      "{ amount = ..., guard = ... }" % (guard, key))
 
     def _whole(self, where: str, options: Dict[str, Any]) -> None:
         """Limits that are right alone may be too many together."""
@@ -394,7 +476,7 @@ class _Reader:
         merged = dict(tiers[tier]) if tier is not None else {}
         merged.update((key, value) for key, value in table.items() if key in _TIER_KEYS)
         if tier is None:
-            options = {} if "tier" in table else self._limits(where, merged)
+            options = {} if "tier" in table else self._limits(where, merged, table)
         else:
             options = self._inherit(where, table, merged)
         return Model(name, options, own, self.environ)
@@ -402,7 +484,7 @@ class _Reader:
     def _inherit(self, where: str, table: Mapping[str, Any], merged: Dict[str, Any]) -> Dict[str, Any]:
         """What is wrong with a tier is said once, of the tier: of a model only what it says itself."""
         before = len(self.problems)
-        options = self._limits(where, merged)
+        options = self._limits(where, merged, table)
         own = tuple("%s.%s" % (where, _quoted(key)) for key in table)
         said = self.problems[before:]
         self.problems[before:] = [problem for problem in said if problem.key in own or problem.key == where]
@@ -427,7 +509,8 @@ class _Reader:
 # -- Values --
 
 def _quoted(key: str) -> str:
-    return key if re.match(r"[A-Za-z0-9_-]+\Z", key) else '"%s"' % key
+    import json
+    return key if re.match(r"[A-Za-z0-9_-]+\Z", key) else json.dumps(key, ensure_ascii=False)
 
 
 def _is_whole(value: Any) -> bool:
@@ -511,7 +594,7 @@ def _provider(value: Any) -> str:
 
 def _name_of(value: Any, known: Iterable[str], what: str) -> str:
     if not isinstance(value, str) or value not in known:
-        raise _Bad("no such %s%s" % (what, _nearest(value, known) if isinstance(value, str) else ""))
+        raise _Bad("no such %s: %s%s" % (what, _shown("", value) or "a table", _nearest(value, known) if isinstance(value, str) else ""))
     return value
 
 
@@ -571,7 +654,7 @@ def _refilling(table: Dict[str, Any], meter: str, unit: str, policy: str, guard:
     if "policy" in table and table["policy"] not in _POLICIES:
         raise _Bad("policy: must be one of " + ", ".join('"%s"' % name for name in _POLICIES))
     policy, seconds, options = table.get("policy", policy), _SECONDS[unit], {}
-    guard = table.get("guard", min(guard, seconds / 2))
+    guard = table.get("guard", guard)
     if not _is_number(guard) or not 0 <= guard < seconds:
         raise _Bad("guard: must be a number of seconds, 0 to less than %d" % seconds)
     if "burst" in table:
@@ -586,7 +669,8 @@ def _concurrency(value: Any) -> Any:
         _members(value, ("least", "most"))
         least, most = value.get("least", 1), value.get("most", 64)
         if not (_is_whole(least) and _is_whole(most) and 1 <= least <= most <= 1 << 31):
-            raise _Bad("least and most: must be whole numbers, 1 <= least <= most <= 2^31")
+            raise _Bad("least and most: must be whole numbers, 1 <= least <= most <= 2^31, not %s and %s"
+                       % (_shown("", least), _shown("", most)))
         return adaptive(least=least, most=most)
     if not _is_whole(value) or not 1 <= value <= 1 << 31:
         raise _Bad("must be a whole number, 1 to 2^31, or { least = 1, most = 64 }")

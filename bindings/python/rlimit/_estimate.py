@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple, Union
 
 from . import _rlimit
+from ._limit import _number, _whole
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -211,7 +212,7 @@ def _read_prompt(body: Mapping[str, Any]) -> _Prompt:
     return prompt
 
 
-def _whole(value: Any) -> int:
+def _sane(value: Any) -> int:
     """A number of at least 1, else 0: a server answers for what makes no sense."""
     return min(value, AMOUNT_MAX) if type(value) is int and value > 0 else 0
 
@@ -220,14 +221,14 @@ def _read_maximum(body: Mapping[str, Any]) -> int:
     """The most output tokens that the body asks for, of all its answers; 0 if it names none."""
     maximum = 0
     for name in ("max_completion_tokens", "max_output_tokens", "max_tokens"):
-        maximum = maximum or _whole(body.get(name))
-    answers = max(_whole(body.get("n")), _whole(body.get("best_of")), 1)
+        maximum = maximum or _sane(body.get(name))
+    answers = max(_sane(body.get("n")), _sane(body.get("best_of")), 1)
     for place, name in (("inferenceConfig", "maxTokens"), ("generationConfig", "maxOutputTokens"),
                         ("generation_config", "max_output_tokens")):
         config = body.get(place)
         if isinstance(config, Mapping):
-            maximum = maximum or _whole(config.get(name))
-            answers = max(answers, _whole(config.get("candidateCount")))
+            maximum = maximum or _sane(config.get(name))
+            answers = max(answers, _sane(config.get("candidateCount")))
     return min(maximum * answers, AMOUNT_MAX)
 
 
@@ -259,10 +260,7 @@ class RequestCost(Mapping[str, Any]):  # Any, so that checkers let it be spread 
                  custom: int = 0) -> None:
         amounts = {}
         for name, amount in zip(_METERS, (requests, input_tokens, output_tokens, microdollars, custom)):
-            if isinstance(amount, bool) or not isinstance(amount, int):
-                raise TypeError("%s: must be an int, not %s" % (name, type(amount).__name__))
-            if not 0 <= amount <= AMOUNT_MAX:
-                raise ValueError("%s: must be 0 to 2^40, not %d" % (name, amount))
+            amount = _whole(name, amount, 0)
             if amount or name == "requests":
                 amounts[name] = amount
         self._amounts = amounts
@@ -293,6 +291,10 @@ class RequestCost(Mapping[str, Any]):  # Any, so that checkers let it be spread 
         >>> RequestCost.of('{"model": "m", "input": "Hello", "max_output_tokens": 50}').output_tokens
         50
         """
+        if expected_output is not None:
+            expected_output = _whole("expected_output", expected_output)
+        if route is not None and not isinstance(route, _rlimit.Route):
+            raise TypeError("route: must be a Route or None, not %s" % type(route).__name__)
         body = _decode(body)
         prompt = _read_prompt(body)
         counter = _Counter(tokenizer, method)
@@ -303,13 +305,11 @@ class RequestCost(Mapping[str, Any]):  # Any, so that checkers let it be spread 
         if _is_embedding(body):
             expected = 0
         else:
-            expected = _whole(expected_output) or maximum or OUTPUT_EXPECTED
-            if expected_output is not None and expected != expected_output:
-                raise ValueError("expected_output: must be an int, 1 to 2^40, not %r" % (expected_output,))
+            expected = expected_output or maximum or OUTPUT_EXPECTED
         if route is not None:
             corrected = route.estimate(input_tokens=given, output_tokens=expected)
             given, expected = corrected["input_tokens"], corrected["output_tokens"]
-        return cls(**_rlimit.http_estimate(provider or "generic", input_tokens=given, output_max=maximum,
+        return cls(**_rlimit.http_estimate("generic" if provider is None else provider, input_tokens=given, output_max=maximum,
                                            output_expected=expected))
 
     def priced(self, input_price: float, output_price: float) -> "RequestCost":
@@ -362,9 +362,7 @@ class RequestCost(Mapping[str, Any]):  # Any, so that checkers let it be spread 
 
 def price_of(name: str, price: Any) -> Fraction:
     """A price in dollars for a million tokens, which is microdollars a token, exactly as it is written."""
-    if isinstance(price, bool) or not isinstance(price, (int, float)):
-        raise TypeError("%s: must be a number of dollars for a million tokens, not %s" % (name, type(price).__name__))
-    if not 0 <= price <= 1e9:
+    if not 0 <= _number(name, price, "a number of dollars for a million tokens") <= 1e9:
         raise ValueError("%s: must be 0 to 10^9 dollars for a million tokens, not %r" % (name, price))
     return Fraction(repr(price))
 

@@ -1,6 +1,7 @@
 """Limits, as they are configured: per_minute(50), sliding(100, 60), calendar_day(1000), learned(), adaptive() ...
 
-A limit is a value: what it counts is said where it is given to a Limiter. Ranges are checked there, types here.
+A limit is a value: what it counts is said where it is given to a Limiter. It is checked here; whether all have room together,
+there.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from . import _rlimit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional, Tuple, Union
+    from typing import Any, Dict, Literal, Optional, Tuple, Union
 
+    Priority = Literal["critical", "high", "normal", "low"]
     Seconds = Union[int, float]
     Spec = Tuple[int, int, int, int, int, int, int, Optional[int], int, int]
 
@@ -20,25 +22,44 @@ FOLLOWS = ("shrink", "fixed", "follow", "learn", "ramp", "adapt")
 MONTH = (1 << 64) - 1
 SECOND = 10**9
 UNKNOWN_AMOUNT = 1 << 30
+BEGIN = 8  # of adaptive()
+_OWNERS = {"seconds": (BUCKET, WINDOW, CALENDAR), "burst": (BUCKET,), "guard": (BUCKET, WINDOW, CALENDAR), "cells": (WINDOW,),
+           "utc_offset": (CALENDAR,), "wall_offset": (CALENDAR,)}
 _WORDS = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
 
 
-def _whole(name: str, value: Any) -> int:
-    """An int of 0 to 2^64 - 1, which C can look at: the range that is right depends on the kind."""
+def _said(number: int) -> str:
+    return "2^%d" % (number.bit_length() - 1) if number > 1 << 20 and number & (number - 1) == 0 else "%d" % number
+
+
+def _whole(name: str, value: Any, least: int = 1, most: int = 1 << 40, said: str = "") -> int:
+    """An int, or an object that stands for one; not a bool. said: the range, in other words."""
     if isinstance(value, bool) or not hasattr(type(value), "__index__"):
         raise TypeError("%s: must be an int, not %s" % (name, type(value).__name__))
     number = value.__index__()
-    if not 0 <= number < 1 << 64:
-        raise ValueError("%s: must be 1 to 2^40, not %d" % (name, number))
+    if not least <= number <= most:
+        raise ValueError("%s: must be %s, not %d" % (name, said or "%d to %s" % (least, _said(most)), number))
     return int(number)
+
+
+def _number(name: str, value: Any, what: str = "a number") -> float:
+    """An int or a float; not a bool."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError("%s: must be %s, not %s" % (name, what, type(value).__name__))
+    return value
 
 
 def _ns(name: str, value: Any) -> int:
     """Seconds as nanoseconds, to the nearest."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError("%s: must be a number of seconds, not %s" % (name, type(value).__name__))
-    if not 0 <= value <= 36028797:
+    if not 0 <= _number(name, value, "a number of seconds") <= 36028797:
         raise ValueError("%s: must be 0 to 36028797 seconds (417 days), not %r" % (name, value))
+    return value * SECOND if isinstance(value, int) else round(value * SECOND)
+
+
+def _period(name: str, value: Any) -> int:
+    """As _ns, of a period."""
+    if not 5e-10 < _number(name, value, "a number of seconds") <= 36028797:
+        raise ValueError("%s: must be more than 0 and at most 36028797 seconds (417 days), not %r" % (name, value))
     return value * SECOND if isinstance(value, int) else round(value * SECOND)
 
 
@@ -125,12 +146,14 @@ class Limit:
         per(50, 60, burst=5)
         """
         spec: list[Any] = list(self._spec)
+        amounts = 1 << 31 if spec[0] == CONCURRENCY else 1 << 40
+        self._has(seconds=seconds, burst=burst, guard=guard, cells=cells, utc_offset=utc_offset, wall_offset=wall_offset)
         if amount is not None:
             if spec[3] == spec[1]:
-                spec[3] = _whole("amount", amount)
-            spec[1] = _whole("amount", amount)
+                spec[3] = _whole("amount", amount, 1, amounts)
+            spec[1] = _whole("amount", amount, 1, amounts)
         if seconds is not None:
-            spec[2] = _ns("seconds", seconds)
+            spec[2] = _period("seconds", seconds)
         if burst is not None:
             spec[3] = _whole("burst", burst)
         if guard is not None:
@@ -140,14 +163,20 @@ class Limit:
         if utc_offset is not None:
             spec[6] = _offset(utc_offset)
         if wall_offset is not None:
-            if isinstance(wall_offset, bool) or not isinstance(wall_offset, (int, float)):
-                raise TypeError("wall_offset: must be a number of seconds, not %s" % type(wall_offset).__name__)
+            if not abs(_number("wall_offset", wall_offset, "a number of seconds")) <= 4611686018:
+                raise ValueError("wall_offset: must be -4611686018 to 4611686018 seconds, not %r" % (wall_offset,))
             spec[7] = round(wall_offset * SECOND)
         if follow is not None:
             if follow not in FOLLOWS[:4]:
                 raise ValueError("follow: must be shrink, fixed, follow or learn, not %r" % (follow,))
             spec[8] = FOLLOWS.index(follow)
-        return Limit(tuple(spec))
+        return _checked(Limit(tuple(spec)))
+
+    def _has(self, **given: Any) -> None:
+        """Raises ValueError for a field that this kind of limit does not have."""
+        for name, value in given.items():
+            if value is not None and self._spec[0] not in _OWNERS[name]:
+                raise ValueError("%s: of a %s there is none, and %r was given" % (name, self.kind, value))
 
     def __eq__(self, other: object) -> bool:
         return self._spec == other._spec if isinstance(other, Limit) else NotImplemented
@@ -166,7 +195,7 @@ def _call(limit: Limit) -> str:
     kind, amount, period_ns, burst, guard_ns, cells, utc_offset = limit._spec[:7]
     more: Dict[str, Any] = {}
     if limit.follow == "adapt":
-        return "adaptive(least=%d, most=%d%s)" % (limit.least, amount, ", begin=%d" % burst if burst != 8 else "")
+        return "adaptive(least=%d, most=%d%s)" % (limit.least, amount, ", begin=%d" % burst if burst != BEGIN else "")
     if limit.follow == "ramp":
         return "ramp(floor=%d, hold=%s)" % (amount, _seconds(period_ns))
     if kind == CONCURRENCY:
@@ -192,18 +221,22 @@ def _call(limit: Limit) -> str:
     return "%s(%d, %s%s)" % (("per", "sliding", "", "fixed")[kind], amount, seconds, tail)
 
 
-def _make(kind: int, amount: Any, period_ns: int, burst: Any = None, guard: Any = 0, cells: int = 0, utc_offset: int = 0,
+def _make(kind: int, amount: int, period_ns: int, burst: Optional[int] = None, guard: Any = 0, cells: int = 0, utc_offset: int = 0,
           follow: str = "shrink", least: int = 0) -> Limit:
-    amount = _whole("amount", amount)
-    return Limit((kind, amount, period_ns, amount if burst is None else _whole("burst", burst), _ns("guard", guard), cells,
-                  utc_offset, None, FOLLOWS.index(follow), least))
+    return _checked(Limit((kind, amount, period_ns, amount if burst is None else burst, _ns("guard", guard), cells, utc_offset, None,
+                           FOLLOWS.index(follow), least)))
+
+
+def _checked(limit: Limit) -> Limit:
+    """The limit, if it can be one: asked of what makes them, so that the answer is the same."""
+    status = _rlimit.check_limit(limit)
+    if status != 0:
+        raise error_of(status, "", limit)
+    return limit
 
 
 def _cells(cells: Any) -> int:
-    number = _whole("cells", cells)
-    if number > 65536:
-        raise ValueError("cells: must be 0 or 3 to 65536, not %d" % number)
-    return number
+    return 0 if type(cells) is int and cells == 0 else _whole("cells", cells, 3, 65536, "0 or 3 to 65536")
 
 
 def _offset(utc_offset: Any) -> int:
@@ -221,12 +254,12 @@ def per(amount: int, seconds: Seconds, *, burst: Optional[int] = None, guard: Se
     seconds:        up to 36028797 (417 days)
     guard:          seconds, up to the period: the largest delay of a request on its way to the server
 
-    Raises TypeError or ValueError naming the field; ranges are checked by the Limiter it is given to.
+    Raises TypeError or ValueError naming the field.
 
     >>> per(100, 10, burst=20)
     per(100, 10, burst=20)
     """
-    return _make(BUCKET, amount, _ns("seconds", seconds), burst, guard)
+    return _make(BUCKET, _whole("amount", amount), _period("seconds", seconds), None if burst is None else _whole("burst", burst), guard)
 
 
 def per_second(amount: int) -> Limit:
@@ -276,7 +309,7 @@ def sliding(amount: int, seconds: Seconds, *, cells: int = 0, guard: Seconds = 0
     >>> sliding(100, 60)
     sliding(100, 60)
     """
-    return _make(WINDOW, amount, _ns("seconds", seconds), None, guard, _cells(cells))
+    return _make(WINDOW, _whole("amount", amount), _period("seconds", seconds), None, guard, _cells(cells))
 
 
 def fixed(amount: int, seconds: Seconds, *, utc_offset: int = 0, guard: Seconds = 0.0) -> Limit:
@@ -289,7 +322,7 @@ def fixed(amount: int, seconds: Seconds, *, utc_offset: int = 0, guard: Seconds 
     >>> fixed(100, 60)
     fixed(100, 60)
     """
-    return _make(CALENDAR, amount, _ns("seconds", seconds), None, guard, utc_offset=_offset(utc_offset))
+    return _make(CALENDAR, _whole("amount", amount), _period("seconds", seconds), None, guard, utc_offset=_offset(utc_offset))
 
 
 def calendar_day(amount: int, *, utc_offset: int = 0, guard: Seconds = 0.0) -> Limit:
@@ -307,7 +340,7 @@ def calendar_month(amount: int, *, utc_offset: int = 0) -> Limit:
     >>> calendar_month(50_000_000)
     calendar_month(50000000)
     """
-    return _make(CALENDAR, amount, MONTH, utc_offset=_offset(utc_offset))
+    return _make(CALENDAR, _whole("amount", amount), MONTH, utc_offset=_offset(utc_offset))
 
 
 def learned(seconds: Seconds = 60) -> Limit:
@@ -317,7 +350,7 @@ def learned(seconds: Seconds = 60) -> Limit:
     >>> learned()
     learned(60)
     """
-    return _make(BUCKET, UNKNOWN_AMOUNT, _ns("seconds", seconds), follow="learn")
+    return _make(BUCKET, UNKNOWN_AMOUNT, _period("seconds", seconds), follow="learn")
 
 
 def concurrent(amount: int) -> Limit:
@@ -326,19 +359,22 @@ def concurrent(amount: int) -> Limit:
     >>> concurrent(10)
     concurrent(10)
     """
-    return _make(CONCURRENCY, amount, 1)
+    return _make(CONCURRENCY, _whole("amount", amount, 1, 1 << 31), 1)
 
 
-def adaptive(least: int = 1, most: int = 64, *, begin: int = 8) -> Limit:
+def adaptive(least: int = 1, most: int = 64, *, begin: int = BEGIN) -> Limit:
     """A cap on permits out at once that moves between least and most, 1 to 2^31: it grows while answers take no longer for it, and
-    shrinks when the server is overloaded. For Limiter(concurrency=adaptive(4, 64)). It begins at `begin`, within least and most.
+    shrinks when the server is overloaded. For Limiter(concurrency=adaptive(4, 64)). It begins at `begin`, from least to most; at 8, if
+    that is not said, or what of them is nearest.
 
     >>> adaptive(4, 64)
     adaptive(least=4, most=64)
     """
-    least, most, begin = _whole("least", least), _whole("most", most), _whole("begin", begin)
-    if not 1 <= least <= most <= 1 << 31:
-        raise ValueError("least: must be 1 to most, and most at most 2^31, not %d and %d" % (least, most))
+    least, most, begin = (_whole(name, value, 1, 1 << 31) for name, value in (("least", least), ("most", most), ("begin", begin)))
+    if least > most:
+        raise ValueError("least: must be at most most, %d, not %d" % (most, least))
+    if not least <= begin <= most and begin != BEGIN:
+        raise ValueError("begin: must be least to most, %d to %d, not %d" % (least, most, begin))
     return _make(CONCURRENCY, most, 1, begin, follow="adapt", least=least)
 
 
@@ -349,25 +385,40 @@ def ramp(floor: int = 15, hold: Seconds = 900) -> Limit:
     >>> ramp()
     ramp(floor=15, hold=900)
     """
-    return _make(BUCKET, floor, _ns("hold", hold), follow="ramp")
+    return _make(BUCKET, _whole("floor", floor), _period("hold", hold), follow="ramp")
 
 
-_FIELDS = {"amount": ("amount", "must be 1 to 2^40"), "period": ("seconds", "must be more than 0 and at most 36028797 (417 days)"),
-           "rate": ("amount, seconds", "the rate must not exceed 10^10 a second"), "burst": ("burst", "must be 1 to 2^40"),
-           "span": ("amount, burst", "too large to be counted at this rate and period"),
-           "guard": ("guard", "must not exceed seconds (calendar: must be less; a month: 0)"),
+# By the code of a status: the fields it is about, and what they must be.
+_FIELDS = {"amount": ("amount", "must be 1 to 2^40"), "rate": ("amount, seconds", "the rate must not exceed 10^10 a second"),
+           "burst": ("burst", "must be 1 to 2^40"), "span": ("amount, burst", "too large to be counted at this rate and period"),
+           "period": ("seconds, guard", "a window or a calendar keeps those that it began with, and its utc_offset"),
+           "guard": ("guard", "must be at most seconds"),
            "cells": ("cells", "must be 0 or 3 to 65536, and all windows of a limiter together at most 1056"),
+           "capacity": ("amount", "more than this limit has memory for: make another Limiter"),
            "follow": ("follow", "not for this kind of limit"), "limits": ("limits", "a limiter has 1 to %d" % _rlimit.LIMITS_MAX)}
+_MAKERS = {"bucket": "a bucket, as per() makes", "window": "a window, as sliding() makes", "concurrency": "a cap, as concurrent() makes",
+           "calendar": "a quota, as fixed(), calendar_day() or calendar_month() makes"}
+_NAMES = {"ramp": {"amount": "floor", "seconds": "hold"}, "adapt": {"amount": "most", "burst": "begin"}}
 
 
-def error_of(status: int, name: str, limit: Limit) -> ValueError:
-    """What rlm_limiter_init or rlm_reconfigure says of a limit, in this package's words."""
+def error_of(status: int, name: str, limit: Limit, kind: Optional[str] = None) -> ValueError:
+    """What C says of a limit, in this package's words. name: of the argument; kind: the one it should be of."""
     text, _, code = _rlimit.strerror(status)
     field, rule = _FIELDS.get(code, ("", text))
-    if code == "amount" and limit.kind == "concurrency":
+    if code == "kind":
+        field, rule = "", "must be %s, not %r" % (_MAKERS[kind or limit.kind], limit)
+    elif code == "amount" and limit.kind == "concurrency":
         rule = "must be 1 to 2^31"
-    values = [getattr(limit, part) for part in field.split(", ")] if field and field != "limits" else []
-    told = ", not %s" % " and ".join(map(repr, values)) if values else ""
-    error = _rlimit.LimitError("%s: %s%s%s" % (name, field + ": " if field else "", rule, told))
+    elif code == "guard" and limit.kind == "calendar":
+        rule = "must be 0 for a month" if limit.seconds is None else "must be less than seconds, %r" % limit.seconds
+    elif code == "guard":
+        rule += ", %r" % limit.seconds
+    elif code == "follow" and limit.follow == "adapt":
+        field, rule = "amount", "must be at least least, %d" % limit.least
+    parts = field.split(", ") if field and code != "limits" else []
+    told = ", not %s" % " and ".join(repr(getattr(limit, part)) for part in parts) if parts else ""
+    names = _NAMES.get(limit.follow, {})
+    field = ", ".join(names.get(part, part) for part in parts) or field
+    error = _rlimit.LimitError(": ".join(part for part in (name, field, rule + told) if part))
     error.code = code
     return error

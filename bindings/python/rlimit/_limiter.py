@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from . import _rlimit
-from ._limit import BUCKET, CONCURRENCY, Limit, adaptive, concurrent, error_of, ramp as make_ramp
+from ._limit import CONCURRENCY, Limit, _number, _whole, adaptive, concurrent, error_of, ramp as make_ramp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,12 +81,25 @@ def _learn(provider: str, given: Dict[str, List[Limit]], lead: bool) -> None:
         given["ramp"] = given["ramp"] or [make_ramp()]
 
 
-def _number(name: str, value: Any, most: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError("%s: must be a number, not %s" % (name, type(value).__name__))
-    if not 0 <= value <= most:
-        raise ValueError("%s: must be 0 to %g, not %r" % (name, most, value))
-    return value
+def _ageing_ns(ageing: Any) -> int:
+    if not _number("ageing", ageing, "a number of seconds") >= 0:
+        raise ValueError("ageing: must be 0 or more seconds, or math.inf, not %r" % (ageing,))
+    return AGEING_MOST if ageing > 1e9 else round(ageing * 1e9)
+
+
+def _saved(item: Any) -> Tuple[Tuple[str, Any, int], Tuple[int, int]]:
+    """One of what save() returned: which quota it is of, and its period and amount."""
+    try:
+        key, pair = (item["meter"], item["seconds"], item["utc_offset"]), (item["period"], item["used"])
+    except (TypeError, KeyError, IndexError):
+        raise ValueError("saved: must be what save() returned, not %r" % (item,)) from None
+    if not isinstance(key[0], str):
+        raise TypeError("saved: meter: must be a str, not %s" % type(key[0]).__name__)
+    if key[1] is not None:
+        _number("saved: seconds", key[1], "a number of seconds or None")
+    _whole("saved: utc_offset", key[2], -86400, 86400)
+    period, used = (_whole("saved: " + name, value, 0, (1 << 64) - 1, "0 or more") for name, value in zip(("period", "used"), pair))
+    return key, (period, used)
 
 
 class Limiter(_rlimit.Limiter):
@@ -136,15 +149,12 @@ class Limiter(_rlimit.Limiter):
             raise ValueError("limits: none given; requests=per_minute(50), say, or provider=\"openai\" to learn them")
         if len(named) > _rlimit.LIMITS_MAX:
             raise ValueError("limits: at most %d, not %d" % (_rlimit.LIMITS_MAX, len(named)))
-        if isinstance(queue, bool) or not isinstance(queue, int):
-            raise TypeError("queue: must be an int, not %s" % type(queue).__name__)
         if name is not None and not isinstance(name, str):
             raise TypeError("name: must be a str or None, not %s" % type(name).__name__)
-        self._start(named, int(_number("queue", queue, 1 << 31)), ageing, clock, provider, name)
+        self._start(named, _whole("queue", queue, 0, 1 << 31), _ageing_ns(ageing), clock, provider, name)
 
-    def _start(self, named: List[Tuple[str, Limit]], queue: int, ageing: float, clock: Any, provider: Optional[str],
+    def _start(self, named: List[Tuple[str, Limit]], queue: int, ageing_ns: int, clock: Any, provider: Optional[str],
                name: Optional[str]) -> None:
-        ageing_ns = AGEING_MOST if ageing == math.inf else min(round(_number("ageing", ageing, math.inf) * 1e9), AGEING_MOST)
         status = self._begin(tuple(limit for _, limit in named), tuple(_meter(meter) for meter, _ in named),
                              tuple(meter for meter, _ in named), queue, ageing_ns, clock, provider, name, None)
         if status != 0:
@@ -172,23 +182,37 @@ class Limiter(_rlimit.Limiter):
         """Gives a limit other numbers while in use; what is used stays.
 
         which:  the name of what it counts, if only one limit of that kind and period does; or its index in .limits
-        limit:  of the same kind; a window's and a calendar's period, guard and zone stay. For "concurrency" an int will do.
+        limit:  of the same kind; a window's and a calendar's period, guard and zone stay, and how it follows the server. For
+                "concurrency" an int will do: of adaptive() it is the most.
 
-        Never blocks. Raises ValueError or TypeError naming the field.
+        Never blocks. Raises ValueError or TypeError naming the field; then nothing was changed.
 
         >>> limiter = Limiter(requests=per_minute(50))
         >>> limiter.reconfigure("requests", per_minute(100))
         >>> limiter.limits
         (per_minute(100),)
         """
-        if isinstance(limit, int) and not isinstance(limit, bool):
-            limit = concurrent(limit)
         if not isinstance(limit, Limit):
-            raise TypeError("limit: must be a Limit, not %s" % type(limit).__name__)
+            if isinstance(limit, bool) or not isinstance(limit, int):
+                raise TypeError("limit: must be a Limit such as per_minute(50), not %s" % type(limit).__name__)
+            if any(self.limits[index].kind != "concurrency" for index in self._indices(which)):
+                raise TypeError("limit: must be a Limit such as per_minute(50), not %d: an int will do for \"concurrency\" only" % limit)
+            limit = concurrent(limit)
         index = self._index(which, limit)
+        limit = self._following(index, limit)
         status = self._reconfigure(index, _meter(self.meters[index]), limit)
         if status != 0:
-            raise error_of(status, self.meters[index], limit)
+            raise error_of(status, self.meters[index], limit, self.limits[index].kind)
+
+    def _following(self, index: int, limit: Limit) -> Limit:
+        """The limit with what stays of the one before: how it follows the server, and the least and the first of adaptive()."""
+        before = self.limits[index]
+        if before.kind != limit.kind or (before.follow, before.least) == (limit.follow, limit.least):
+            return limit
+        if limit.follow != "shrink" or before.follow == "ramp":
+            raise ValueError("%s: stays %r but for its numbers, and cannot become %r" % (self.meters[index], before, limit))
+        spec = limit._spec[:3] + (before if before.follow == "adapt" else limit)._spec[3:4] + limit._spec[4:8] + before._spec[8:]
+        return Limit(spec)
 
     def _index(self, which: Union[str, int], limit: Limit) -> int:
         indices = self._indices(which)
@@ -212,8 +236,9 @@ class Limiter(_rlimit.Limiter):
         return found
 
     def pause(self, seconds: float, meter: Union[str, int, None] = None) -> None:
-        """Admits nothing for so many seconds, 0 or more; 0 ends a pause. meter: only what the limits of this meter, or the limit at
-        this index, would have to admit; None: all. Never blocks. Raises ValueError or TypeError naming the field.
+        """Admits nothing for so many seconds, 0 or more; 0 ends a pause, and more than 417 days count as so many. meter: only what the
+        limits of this meter, or the limit at this index, would have to admit; None: all. Never blocks. Raises ValueError or TypeError
+        naming the field.
 
         >>> limiter = Limiter(requests=per_minute(50))
         >>> limiter.pause(5)
@@ -236,22 +261,22 @@ class Limiter(_rlimit.Limiter):
 
     def restore(self, saved: Sequence[Dict[str, Any]]) -> None:
         """Adds what save() told to what is used, for each quota of the same meter, period and zone whose period is not over. Others are
-        left out. Raises ValueError or TypeError for what save() did not make.
+        left out. Raises ValueError or TypeError for what save() did not make; then nothing was added.
 
         >>> limiter = Limiter(microdollars=calendar_month(50_000_000))
         >>> limiter.restore(limiter.save())
         """
-        calendars = {index for index, _, _ in self._save()}
-        for item in saved:
-            try:
-                key, pair = (item["meter"], item["seconds"], item["utc_offset"]), (item["period"], item["used"])
-            except (TypeError, KeyError):
-                raise ValueError("saved: must be what save() returned, not %r" % (item,)) from None
-            for index in sorted(calendars):
+        if isinstance(saved, (str, bytes, dict)) or not hasattr(saved, "__iter__"):
+            raise TypeError("saved: must be the list that save() returned, not %s" % type(saved).__name__)
+        calendars = [index for index, _, _ in self._save()]
+        found: List[Tuple[int, int, int]] = []
+        for key, (period, used) in [_saved(item) for item in saved]:
+            for index in calendars:
                 if key == (self.meters[index], self.limits[index].seconds, self.limits[index].utc_offset):
-                    self._restore(index, pair)
-                    calendars.discard(index)
+                    found.append((index, period, used))
+                    calendars.remove(index)
                     break
+        self._restore(found)
 
     def __enter__(self) -> Limiter:
         return self

@@ -15,12 +15,13 @@ from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, Generic, List, Optional, Set, Tuple, TypeVar, Union, overload
 
-from ._retry import PRIORITIES, _count, _index, async_library, cost_of, is_coroutine_function
+from ._retry import _count, async_library, check_cost, check_queue, cost_of, is_coroutine_function, used_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from . import Limiter
+    from ._limit import Priority
 
     Cost = Union[Mapping[str, int], Callable[[Any], Mapping[str, int]], None]
     Progress = Union[bool, str, Callable[[int, int, Optional[int]], None]]
@@ -65,29 +66,27 @@ class Outcome(Generic[Item, Value]):
 
     def __repr__(self) -> str:
         end = "value=%r" % (self.value,) if self.error is None else "error=%r" % (self.error,)
-        return "Outcome(item=%r, index=%d, %s)" % (self.item, self.index, end)
+        return "Outcome(item=%r, index=%r, %s)" % (self.item, self.index, end)
 
 
 class _Job:
     """What map() and amap() were told."""
 
     def __init__(self, function: Any, limiter: "Optional[Limiter]", cost: "Cost", actual: Any, workers: int,
-                 buffer: Optional[int], ordered: bool, progress: "Progress", priority: str, timeout: Optional[float],
+                 buffer: Optional[int], ordered: bool, progress: "Progress", priority: Priority, timeout: Optional[float],
                  items: Any) -> None:
         if not callable(function):
             raise TypeError("function: must be a function or coroutine function, not %s" % type(function).__name__)
-        if limiter is not None and not hasattr(limiter, "acquire"):
-            raise TypeError("limiter: must be a Limiter or None, not %s" % type(limiter).__name__)
-        if cost is not None and not callable(cost) and not isinstance(cost, Mapping):
-            raise TypeError("cost: must be a mapping or a function of the item, not %s" % type(cost).__name__)
+        check_queue(limiter, priority, timeout)
+        check_cost(cost, "the item")
         if actual is not None and not callable(actual):
             raise TypeError("actual: must be a function of the value, not %s" % type(actual).__name__)
-        _index("priority", priority, PRIORITIES)
         self.function, self.limiter, self.cost = function, limiter, cost
         self.actual: Any = actual
         self.workers = _count("workers", workers, 1, 1 << 20)
         self.room = self.workers + (self.workers if buffer is None else _count("buffer", buffer, 0, 1 << 30))
-        self.ordered, self.priority, self.timeout = bool(ordered), priority, timeout
+        self.ordered, self.timeout = bool(ordered), timeout
+        self.priority: Priority = priority
         self.progress = _progress(progress, operator.length_hint(items, -1))
 
     def acquire(self, item: Any) -> Any:
@@ -96,7 +95,7 @@ class _Job:
 
     def settle(self, permit: Any, value: Any) -> None:
         if permit is not None and self.actual is not None:
-            permit.settle(**self.actual(value))
+            permit.settle(**used_of(self.actual, value))
 
 
 class _Ready:
@@ -189,17 +188,17 @@ def _begin_rich(rich_progress: Any, total: int) -> _Progress:
 def map(function: "Callable[[Item], Awaitable[Value]]", items: Iterable[Item], *,
         limiter: "Optional[Limiter]" = ..., cost: "Cost" = ..., actual: Optional[Callable[[Any], Mapping[str, int]]] = ...,
         workers: int = ..., buffer: Optional[int] = ..., ordered: bool = ..., progress: "Progress" = ...,
-        priority: str = ..., timeout: Optional[float] = ...) -> Generator[Outcome[Item, Value], None, None]: ...
+        priority: Priority = ..., timeout: Optional[float] = ...) -> Generator[Outcome[Item, Value], None, None]: ...
 @overload
 def map(function: "Callable[[Item], Value]", items: Iterable[Item], *,
         limiter: "Optional[Limiter]" = ..., cost: "Cost" = ..., actual: Optional[Callable[[Any], Mapping[str, int]]] = ...,
         workers: int = ..., buffer: Optional[int] = ..., ordered: bool = ..., progress: "Progress" = ...,
-        priority: str = ..., timeout: Optional[float] = ...) -> Generator[Outcome[Item, Value], None, None]: ...
+        priority: Priority = ..., timeout: Optional[float] = ...) -> Generator[Outcome[Item, Value], None, None]: ...
 
 
 def map(function: Any, items: Iterable[Any], *, limiter: "Optional[Limiter]" = None, cost: "Cost" = None,
         actual: Optional[Callable[[Any], Mapping[str, int]]] = None, workers: int = 16, buffer: Optional[int] = None,
-        ordered: bool = True, progress: "Progress" = False, priority: str = "normal",
+        ordered: bool = True, progress: "Progress" = False, priority: Priority = "normal",
         timeout: Optional[float] = None) -> Generator[Outcome[Any, Any], None, None]:
     """Calls function with each item and yields an Outcome for each: value or error, by item.
 
@@ -227,6 +226,9 @@ def map(function: Any, items: Iterable[Any], *, limiter: "Optional[Limiter]" = N
     ...     print(outcome.index, outcome.value if outcome.ok else outcome.error)
     """
     job = _Job(function, limiter, cost, actual, workers, buffer, ordered, progress, priority, timeout, items)
+    if not isinstance(items, Iterable) and not hasattr(items, "__getitem__"):
+        raise TypeError("items: must be an iterable%s, not %s" % (
+            ", or with amap an async one" if isinstance(items, AsyncIterable) else "", type(items).__name__))
     if not is_coroutine_function(function):
         return _run(job, iter(items), _Threads(job))
     if "asyncio" in sys.modules:
@@ -522,17 +524,17 @@ async def _call_async(job: _Job, index: int, item: Any, function: Callable[[Any]
 def amap(function: "Callable[[Item], Awaitable[Value]]", items: "Union[Iterable[Item], AsyncIterable[Item]]", *,
          limiter: "Optional[Limiter]" = ..., cost: "Cost" = ..., actual: Optional[Callable[[Any], Mapping[str, int]]] = ...,
          workers: int = ..., buffer: Optional[int] = ..., ordered: bool = ..., progress: "Progress" = ...,
-         priority: str = ..., timeout: Optional[float] = ...) -> AsyncGenerator[Outcome[Item, Value], None]: ...
+         priority: Priority = ..., timeout: Optional[float] = ...) -> AsyncGenerator[Outcome[Item, Value], None]: ...
 @overload
 def amap(function: "Callable[[Item], Value]", items: "Union[Iterable[Item], AsyncIterable[Item]]", *,
          limiter: "Optional[Limiter]" = ..., cost: "Cost" = ..., actual: Optional[Callable[[Any], Mapping[str, int]]] = ...,
          workers: int = ..., buffer: Optional[int] = ..., ordered: bool = ..., progress: "Progress" = ...,
-         priority: str = ..., timeout: Optional[float] = ...) -> AsyncGenerator[Outcome[Item, Value], None]: ...
+         priority: Priority = ..., timeout: Optional[float] = ...) -> AsyncGenerator[Outcome[Item, Value], None]: ...
 
 
 def amap(function: Any, items: Any, *, limiter: "Optional[Limiter]" = None, cost: "Cost" = None,
          actual: Optional[Callable[[Any], Mapping[str, int]]] = None, workers: int = 16, buffer: Optional[int] = None,
-         ordered: bool = True, progress: "Progress" = False, priority: str = "normal",
+         ordered: bool = True, progress: "Progress" = False, priority: Priority = "normal",
          timeout: Optional[float] = None) -> AsyncGenerator[Outcome[Any, Any], None]:
     """As map, as an async generator: under asyncio, trio, and anyio on either.
 

@@ -15,12 +15,14 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Callable, Dict, NamedTuple, Optional, Tuple, Type, TypeVar, Union, cast, overload
 
 from . import _rlimit
+from ._limit import _number, _whole
 from ._rlimit import AcquireTimeout, NeverAdmitted, QueueFull
 
 if TYPE_CHECKING:
     import threading
 
     from . import Limiter, ManualClock, Permit, Response
+    from ._limit import Priority
 
     Function = TypeVar("Function", bound=Callable[..., Any])
     Cost = Union[Mapping[str, int], Callable[..., Mapping[str, int]], None]
@@ -31,26 +33,23 @@ __all__ = ["Backoff", "Classified", "Delays", "RetryBudget", "classify", "retry"
 
 ERROR_CLASSES = ("rate_limit", "server", "network", "fatal")
 PRIORITIES = ("critical", "high", "normal", "low")
+METERS = ("requests", "input_tokens", "output_tokens", "microdollars", "custom")  # that a cost may have
 JITTERS = ("none", "fraction", "full", "equal", "decorrelated")
 
 
 # -- Delays --
 
-def _ns(name: str, seconds: Any, most: float = 1 << 50) -> int:
+def _ns(name: str, seconds: float, most: float = 1 << 50) -> int:
     """Seconds as nanoseconds, rounded up: waiting is never shortened."""
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TypeError("%s: must be a number of seconds, not %s" % (name, type(seconds).__name__))
-    if not 0 <= seconds * 1e9 <= most:
+    if not 0 <= _number(name, seconds, "a number of seconds") <= most / 1e9:  # compared so, no int is too large
         raise ValueError("%s: must be 0 to %.0f seconds, not %r" % (name, most / 1e9, seconds))
     whole = int(seconds)
     part = (seconds - whole) * 1e9
     return whole * 1000000000 + int(part) + (part != int(part))
 
 
-def _permille(name: str, value: Any, least: float, most: float) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError("%s: must be a number, not %s" % (name, type(value).__name__))
-    if not least <= value <= most:
+def _permille(name: str, value: float, least: float, most: float) -> int:
+    if not least <= _number(name, value) <= most:
         raise ValueError("%s: must be %g to %g, not %r" % (name, least, most, value))
     return round(value * 1000)
 
@@ -69,6 +68,31 @@ def _count(name: str, value: Any, least: int, most: int) -> int:
     if not least <= value <= most:
         raise ValueError("%s: must be %d to %d, not %d" % (name, least, most, value))
     return value
+
+
+def check_provider(provider: Any) -> None:
+    """ValueError or TypeError for a name that is not known."""
+    _rlimit.http_limits(provider)
+
+
+def check_queue(limiter: Any, priority: Any, timeout: Any) -> None:
+    """The same for what acquire() would refuse at each call."""
+    if limiter is not None and not isinstance(limiter, _rlimit.Limiter):
+        raise TypeError("limiter: must be a Limiter or None, not %s" % type(limiter).__name__)
+    _index("priority", priority, PRIORITIES)
+    if timeout is not None and not _number("timeout", timeout, "a number of seconds or None") >= 0:
+        raise ValueError("timeout: must be 0 or more seconds, not %r" % (timeout,))
+
+
+def check_cost(cost: Any, argument: str) -> None:
+    """The same for a cost that is given as a mapping; a function's is looked at when it was called."""
+    if cost is None or callable(cost):
+        return
+    if not isinstance(cost, Mapping):
+        raise TypeError("cost: must be a mapping or a function of %s, not %s" % (argument, type(cost).__name__))
+    for meter, amount in cost.items():
+        _index("cost", meter, METERS)
+        _whole("cost[%r]" % meter, amount, 0)
 
 
 def _by_class(name: str, given: Optional[Mapping[str, float]], usual: Dict[str, float], cap: float) -> Tuple[int, ...]:
@@ -144,7 +168,7 @@ class Backoff:
             seed = getrandbits(64)
         return Delays(self._plan.start(_count("seed", seed, 0, (1 << 64) - 1)))
 
-    def next(self, error_class: str = "network", priority: str = "normal",
+    def next(self, error_class: str = "network", priority: Priority = "normal",
              retry_after: Optional[float] = None) -> Optional[float]:
         """As Delays.next, of a series of this object's own: for a program with one request at a time."""
         if self._own is None:
@@ -166,9 +190,11 @@ class Delays(Iterator[float]):
     """The delays of one request's retries, in seconds; made by Backoff.start. For one thread at a time."""
 
     def __init__(self, state: Any) -> None:
+        if not isinstance(state, _rlimit.Delays):
+            raise TypeError("Delays: made by Backoff.start(), not by calling it")
         self._state = state
 
-    def next(self, error_class: str = "network", priority: str = "normal",
+    def next(self, error_class: str = "network", priority: Priority = "normal",
              retry_after: Optional[float] = None) -> Optional[float]:
         """Seconds to wait before the next retry, or None: give up, there are no attempts left, or the class is "fatal".
 
@@ -176,7 +202,7 @@ class Delays(Iterator[float]):
         priority:       "critical" and "high" wait half as long
         retry_after:    seconds that the server asked for: it wins, up to the schedule's retry_after_max
 
-        Raises ValueError for another name.
+        Raises ValueError or TypeError naming the field.
         """
         asked_ns = 0 if retry_after is None else _ns("retry_after", retry_after, float(1 << 60))
         delay_ns = self._state.next(_index("error_class", error_class, ERROR_CLASSES),
@@ -352,7 +378,7 @@ def _body_of(error: Any, response: Any) -> bytes:
 def _response_of_botocore(response: Mapping[str, Any], provider: str) -> "Optional[Tuple[int, Response]]":
     meta, said = response.get("ResponseMetadata"), response.get("Error")
     status = meta.get("HTTPStatusCode") if isinstance(meta, Mapping) else None
-    if not isinstance(meta, Mapping) or not isinstance(status, int):
+    if not isinstance(meta, Mapping) or not isinstance(status, int) or not 100 <= status <= 599:
         return None
     body = b""
     if isinstance(said, Mapping):
@@ -385,9 +411,12 @@ def classify(failure: Any, provider: str = "generic") -> Classified:
     409, 429, 500, 502, 503, 504, 529 are retried; 400, 401, 403, a spent quota, an oversized request are not, nor is any
     other exception. Headers and body count: see parse(). What the limiter itself raises is not retried.
 
+    Raises ValueError or TypeError for a provider that is not known.
+
     >>> classify(ConnectionResetError())
     Classified(retry=True, error_class='network', retry_after=None, status=None, reason='ConnectionResetError')
     """
+    check_provider(provider)
     return _classify(failure, provider)[0]
 
 
@@ -411,37 +440,50 @@ _REFUSED = {"input_tokens": 0, "output_tokens": 0, "microdollars": 0}  # a 429 c
 
 def cost_of(cost: Any, *args: Any, **kwargs: Any) -> Mapping[str, int]:
     """A cost as a mapping: given as one, as a function, or not at all."""
-    return cast("Mapping[str, int]", (cost(*args, **kwargs) if callable(cost) else cost) or {})
+    return _mapping("cost", (cost(*args, **kwargs) if callable(cost) else cost) or {})
+
+
+def _mapping(name: str, returned: Any) -> Mapping[str, int]:
+    if not isinstance(returned, Mapping):
+        raise TypeError("%s: must return a mapping of meters to ints, not %s" % (name, type(returned).__name__))
+    return returned
+
+
+def used_of(actual: "Callable[[Any], Mapping[str, int]]", result: Any) -> Mapping[str, int]:
+    """What a result has used."""
+    return _mapping("actual", actual(result))
 
 
 class _Plan:
     """What retry() was told."""
 
     def __init__(self, limiter: "Optional[Limiter]", backoff: Optional[Backoff], attempts: Optional[int], retry_on: Any,
-                 cost: Any, actual: Any, priority: str, timeout: Optional[float], budget: Optional[RetryBudget],
+                 cost: Any, actual: Any, priority: Priority, timeout: Optional[float], budget: Optional[RetryBudget],
                  provider: Optional[str], sleep: Any, cancel: "Optional[threading.Event]", clock: Any) -> None:
-        if limiter is not None and not hasattr(limiter, "acquire"):
-            raise TypeError("limiter: must be a Limiter or None, not %s" % type(limiter).__name__)
+        check_queue(limiter, priority, timeout)
+        check_cost(cost, "the call's arguments")
         if backoff is not None and not isinstance(backoff, Backoff):
             raise TypeError("backoff: must be a Backoff or None, not %s" % type(backoff).__name__)
         if attempts is not None:
             _count("attempts", attempts, 1, 1 << 32)
-        _index("priority", priority, PRIORITIES)
-        if cost is not None and not callable(cost) and not isinstance(cost, Mapping):
-            raise TypeError("cost: must be a mapping or a function of the call's arguments, not %s" % type(cost).__name__)
         for name, value in (("actual", actual), ("sleep", sleep)):
             if value is not None and not callable(value):
                 raise TypeError("%s: must be a function, not %s" % (name, type(value).__name__))
         if budget is not None and not isinstance(budget, RetryBudget):
             raise TypeError("budget: must be a RetryBudget or None, not %s" % type(budget).__name__)
-        self.limiter, self.cost, self.actual, self.priority, self.timeout = limiter, cost, actual, priority, timeout
+        if cancel is not None and not (hasattr(cancel, "is_set") and hasattr(cancel, "wait")):
+            raise TypeError("cancel: must be a threading.Event or None, not %s" % type(cancel).__name__)
+        if clock is not None and not isinstance(clock, _rlimit.ManualClock):
+            raise TypeError("clock: must be a ManualClock or None, not %s" % type(clock).__name__)
+        self.limiter, self.cost, self.actual, self.timeout = limiter, cost, actual, timeout
+        self.priority: Priority = priority
         self.budget, self.sleep, self.cancel = budget, sleep, cancel
         self.backoff = backoff if backoff is not None else Backoff(attempts=8 if attempts is None else attempts - 1)
         self.attempts = attempts
         self.retry_on = self._classifier(retry_on)
-        self.provider = provider or getattr(limiter, "provider", None) or "generic"
+        self.provider: str = provider if provider is not None else getattr(limiter, "provider", None) or "generic"
         self.clock: Any = clock if clock is not None else getattr(limiter, "clock", None)
-        _rlimit.parse(200, (), provider=self.provider)  # ValueError for a name that is not known, now rather than later
+        check_provider(self.provider)
 
     @staticmethod
     def _classifier(retry_on: Any) -> "Optional[Callable[[BaseException], Union[bool, str, None]]]":
@@ -495,7 +537,7 @@ class _Run:
         if _is_failed_response(result):
             return self.failed(permit, result)
         if permit is not None and self.plan.actual is not None:
-            permit.settle(**self.plan.actual(result))
+            permit.settle(**used_of(self.plan.actual, result))
         return None
 
     def failed(self, permit: "Optional[Permit]", failure: Any) -> Optional[float]:
@@ -545,7 +587,7 @@ def retry(limiter: "Function", /) -> "Function": ...
 @overload
 def retry(limiter: "Optional[Limiter]" = None, *, backoff: Optional[Backoff] = None, attempts: Optional[int] = None,
           retry_on: "RetryOn" = None, cost: "Cost" = None, actual: Optional[Callable[[Any], Mapping[str, int]]] = None,
-          priority: str = "normal", timeout: Optional[float] = None, budget: Optional[RetryBudget] = None,
+          priority: Priority = "normal", timeout: Optional[float] = None, budget: Optional[RetryBudget] = None,
           provider: Optional[str] = None, sleep: Optional[Callable[[float], Any]] = None,
           cancel: "Optional[threading.Event]" = None,
           clock: "Optional[ManualClock]" = None) -> "Callable[[Function], Function]": ...
@@ -553,7 +595,7 @@ def retry(limiter: "Optional[Limiter]" = None, *, backoff: Optional[Backoff] = N
 
 def retry(limiter: Any = None, *, backoff: Optional[Backoff] = None, attempts: Optional[int] = None,
           retry_on: "RetryOn" = None, cost: "Cost" = None,
-          actual: Optional[Callable[[Any], Mapping[str, int]]] = None, priority: str = "normal",
+          actual: Optional[Callable[[Any], Mapping[str, int]]] = None, priority: Priority = "normal",
           timeout: Optional[float] = None, budget: Optional[RetryBudget] = None, provider: Optional[str] = None,
           sleep: Optional[Callable[[float], Any]] = None, cancel: "Optional[threading.Event]" = None,
           clock: "Optional[ManualClock]" = None) -> Any:
@@ -580,7 +622,7 @@ def retry(limiter: Any = None, *, backoff: Optional[Backoff] = None, attempts: O
     at once. The last error is raised as it is, from Python 3.11 on with a note that tells the attempts. What the limiter
     raises (AcquireTimeout, QueueFull, NeverAdmitted) is not retried.
 
-    Raises TypeError or ValueError naming the argument; TypeError for a generator function.
+    Raises TypeError or ValueError naming the argument, before the function is called; TypeError for a generator function.
 
     >>> @retry(attempts=3)
     ... def answer(question):

@@ -21,6 +21,7 @@ from langchain_core.rate_limiters import BaseRateLimiter
 
 if TYPE_CHECKING:
     from . import Acquire, Limiter
+    from ._limit import Priority
 
 __all__ = ["limit", "RateLimiter"]
 
@@ -82,10 +83,10 @@ class RateLimiter(BaseRateLimiter):
     """
 
     def __init__(self, limiter: Limiter, *, requests: int = 1, input_tokens: int = 0, output_tokens: int = 0,
-                 priority: str = "normal", queue_timeout: Optional[float] = None) -> None:
+                 priority: Priority = "normal", queue_timeout: Optional[float] = None) -> None:
         self._limiter = limiter
         self._cost: Dict[str, int] = {"requests": requests, "input_tokens": input_tokens, "output_tokens": output_tokens}
-        self._priority = priority
+        self._priority: Priority = priority
         self._timeout = queue_timeout
 
     def acquire(self, *, blocking: bool = True) -> bool:
