@@ -1504,9 +1504,8 @@ static int rlm_i_check(const rlm_limit *limit, uint32_t kind) {
    was set back (or had run ahead before). A stale reading is followed by a good one, which clears
    *behind; a clock set back stays behind. Notes the first such reading and answers whether the clock
    has gone on for span since then: only now it is believed, and as everything was refused all that
-   while, nothing is given away. */
-static bool rlm_i_set_back(rlm_word *behind, uint64_t at, uint64_t span) {
-    uint64_t first = rlm_i_load_seq_cst(behind);
+   while, nothing is given away. first is what the caller has seen in *behind, and goes on with. */
+static bool rlm_i_set_back(rlm_word *behind, uint64_t first, uint64_t at, uint64_t span) {
     if (first == 0 || at + 1 < first) {
         rlm_i_store_seq_cst(behind, at + 1);
         return false;
@@ -1770,7 +1769,8 @@ RLM_I_DEF uint64_t rlm_i_bucket_behind(rlm_bucket *bucket, rlm_i_rate *rate, uin
     bool before = now_ns < rlm_i_load_seq_cst(&rate->epoch_ns); /* in ticks, time stands still there */
     bool set_back = false;
     if (reach_ns < RLM_SECOND_NS) reach_ns = RLM_SECOND_NS; /* a thread may be late by as much */
-    if (tat > ticks + reach || before) set_back = rlm_i_set_back(&rate->behind, now_ns, reach_ns);
+    if (tat > ticks + reach || before)
+        set_back = rlm_i_set_back(&rate->behind, rlm_i_load_seq_cst(&rate->behind), now_ns, reach_ns);
     else rlm_i_store_seq_cst(&rate->behind, 0);
     first_ns = rlm_i_load_seq_cst(&rate->behind) - 1;
     if (first_ns == UINT64_MAX) return 0; /* a good reading, here or elsewhere */
@@ -2045,7 +2045,7 @@ static bool rlm_i_window_behind(rlm_window *window, const rlm_i_view *view) {
         return false;
     }
     if (first == 0 || view->at_ns + 1 < first) rlm_i_store_seq_cst(&window->total_then, view->total);
-    if (!rlm_i_set_back(&window->behind, view->at_ns, rlm_i_believe_ns(window))) return false;
+    if (!rlm_i_set_back(&window->behind, first, view->at_ns, rlm_i_believe_ns(window))) return false;
     rlm_i_restamp(window, view, first - 1);
     rlm_i_store_seq_cst(&window->behind, 0);
     return true;
@@ -2300,7 +2300,8 @@ RLM_I_DEF uint64_t rlm_i_calendar_plan(rlm_calendar *calendar, uint64_t n, bool 
     uint64_t index = rlm_i_period_index(calendar, rlm_i_period(calendar, wall_ns, &end_ns)), bits = calendar->bits;
     uint64_t seen = rlm_i_load_seq_cst(&calendar->word), stored = seen >> bits, used = seen & rlm_i_mask(bits);
     if (n > amount && !force) return RLM_NEVER;
-    if (index + 1 < stored && rlm_i_set_back(&calendar->behind, now_ns, RLM_MINUTE_NS)) {
+    if (index + 1 < stored &&
+        rlm_i_set_back(&calendar->behind, rlm_i_load_seq_cst(&calendar->behind), now_ns, RLM_MINUTE_NS)) {
         rlm_i_store_seq_cst(&calendar->behind, 0); /* set back by whole periods: this one, and as much used */
         if (rlm_i_cas_seq_cst(&calendar->word, &seen, index << bits | used)) seen = index << bits | used;
         stored = seen >> bits;
