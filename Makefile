@@ -15,25 +15,31 @@ LIB := $(DESTDIR)$(PREFIX)/lib
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
-demo: setup-demo build/batch build/venv/.package ## 500 support tickets through a metered relay, the usual way and limited, told no limits; INPUT=file (COLUMN=name) for yours
+demo: setup-demo build/batch build/venv/.package node ## 500 support tickets through a metered relay, the usual way and limited, told no limits; INPUT=file (COLUMN=name) for yours
 	@PYTHONPATH=tests $(PYTHON) examples/demo.py $(if $(COLUMN),--column "$(COLUMN)") $(if $(INPUT),"$(INPUT)")
 	@$(if $(INPUT),:,PYTHONPATH=tests $(PYTHON) examples/python/demo.py)
+	@if [ -z "$(INPUT)" ] && [ -d examples/node/node_modules ]; then echo; PYTHON="$(abspath $(PYTHON))" node examples/node/demo.mjs; fi
 
-test: setup-test build/batch build/basic build/threads ## every test; the last line counts them
+test: setup-test build/batch build/basic build/threads node ## every test; the last line counts them
 	@PYTHONPATH=tests $(PYTHON) -m pytest -q tests
 
-bench: setup-bench build/bench build/trace build/libfeedback.so ## one line a figure: value, floor measured in the same run, ratio
+bench: setup-bench build/bench build/trace build/libfeedback.so node ## one line a figure: value, floor measured in the same run, ratio
 	@build/bench
 	@if [ -f "$(DATA)/azure_llm_conv.csv.gz" ]; then $(PYTHON) bench/trace.py build/trace "$(DATA)/azure_llm_conv.csv.gz"; \
 	else echo "bench trace skipped: no $(DATA)/azure_llm_conv.csv.gz"; fi
 	@$(PYTHON) bench/feedback.py build/libfeedback.so $(wildcard $(DATA)/azure_llm_conv.csv.gz)
 	@$(PYTHON) bench/python.py
+	@if [ -d bench/node/node_modules ]; then node --expose-gc bench/node/bench.mjs; fi
 
-dist: ## the Python package's sdist, and manylinux wheels (x86-64, aarch64) for every CPython found, in build/dist
+dist: ## in build/dist: the Python package's sdist and manylinux wheels for every CPython found; the Node package with its add-ons
 	@python3 bindings/python/dist.py
+	@python3 bindings/node/dist.py
 
 setup-demo setup-test setup-bench: setup-%:
 	@tests/setup.sh $*
+
+node:
+	@if command -v node >/dev/null && [ -d examples/node/node_modules ]; then node bindings/node/install.js; fi
 
 build/venv/.package: $(PACKAGE)
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall .
@@ -75,8 +81,8 @@ uninstall: ## remove what install copied
 	rm -f $(addprefix "$(INCLUDE)"/,$(notdir $(HEADERS))) "$(LIB)/pkgconfig/rlimit.pc"
 	rm -rf "$(LIB)/cmake/rlimit"
 
-clean: ## remove build/, the virtual environment included
-	rm -rf build bindings/python/rlimit/*.so bindings/python/*.egg-info
+clean: ## remove build/, the virtual environment included, and what npm installed
+	rm -rf build bindings/python/rlimit/*.so bindings/python/*.egg-info $(addsuffix /node/node_modules,examples tests bench)
 
-.PHONY: help demo test bench dist setup-demo setup-test setup-bench install uninstall clean
+.PHONY: help demo test bench dist node setup-demo setup-test setup-bench install uninstall clean
 .DEFAULT_GOAL := help

@@ -1,7 +1,8 @@
 #!/bin/sh
 # setup.sh demo|test|bench - installs what `make demo`, `make test` or `make bench` needs and is not there: system packages by apt
-# (as root or through sudo) and Python packages in build/venv. Once all is there it does nothing, and
-# needs no network. Where it may not install, it names what is missing; only what is indispensable stops it.
+# (as root or through sudo), Python packages in build/venv, Node packages in the node_modules of examples/, tests/ and bench/.
+# Once all is there it does nothing, and needs no network. Where it may not install, it names what is missing; only what is
+# indispensable stops it.
 set -eu
 cd "$(dirname "$0")/.."
 what=${1:?usage: setup.sh demo|test|bench}
@@ -29,6 +30,13 @@ have python3 || need python3
 python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || need python3-venv
 python3 -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' >/dev/null 2>&1 || need python3-dev
 
+node_is_there() { # 18 or later, with npm and the headers of its add-ons
+    have node && have npm && node -e '
+        const { existsSync } = require("fs"), { dirname, join } = require("path");
+        const header = join(dirname(dirname(process.execPath)), "include", "node", "node_api.h");
+        process.exit(Number(process.versions.node.split(".")[0]) >= 18 && existsSync(header) ? 0 : 1)' 2>/dev/null
+}
+
 tools() { # what the tests use beside that: the lines that are missing
     have gcc && have g++ || want gcc g++
     have clang && have clang++ || want clang
@@ -43,6 +51,7 @@ tools() { # what the tests use beside that: the lines that are missing
     compiles '#include <stdio.h>' s390x-linux-gnu-gcc -static || want gcc-s390x-linux-gnu libc6-dev-s390x-cross
     compiles '#include <stdio.h>' riscv64-linux-gnu-gcc -static || want gcc-riscv64-linux-gnu libc6-dev-riscv64-cross
     have qemu-s390x || have qemu-s390x-static || want qemu-user
+    node_is_there || want nodejs npm libnode-dev
     have x86_64-w64-mingw32-gcc || want gcc-mingw-w64-x86-64
     have wine64 || have wine || [ -x /usr/lib/wine/wine64 ] || want wine64
     have arm-none-eabi-gcc || want gcc-arm-none-eabi
@@ -59,7 +68,9 @@ apt() { # apt PACKAGES...: may fail
 if [ -n "$missing" ]; then
     apt $missing || { echo "missing, and not allowed to install:$missing" >&2; exit 1; }
 fi
-if [ "$what" = test ]; then
+if [ "$what" != test ]; then
+    node_is_there || apt nodejs npm libnode-dev || echo "missing, its part is skipped: node 18 or later with npm and its headers" >&2
+else
     for round in 1 2; do # the second for what depends on the version of what the first installed
         extra=; tools
         [ -n "$extra" ] || break
@@ -80,3 +91,14 @@ wanted=$(cat tests/relay/requirements.txt examples/python/requirements.txt $requ
     $python -m pip install --quiet --disable-pip-version-check -r $requirements
     echo "$wanted" > build/venv/.$what
 }
+
+packages() { # packages FOLDER: what its package.json names
+    wanted=$(cksum < "$1/package.json")
+    [ "$(cat "$1/node_modules/.rlimit" 2>/dev/null)" = "$wanted" ] && return
+    (cd "$1" && npm install --no-package-lock --no-audit --no-fund --loglevel=error) || { echo "not installed, its part is skipped: $1" >&2; return; }
+    echo "$wanted" > "$1/node_modules/.rlimit"
+}
+if node_is_there; then
+    packages examples/node
+    case $what in test) packages tests/node ;; bench) packages bench/node ;; esac
+fi

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from relay.thread import referee  # noqa: F401
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "python"
 TIMEOUT_S = 240
@@ -50,6 +52,7 @@ class Example:
 
 PER_SECOND = {"period": 1, "network_ms": (0, 20), "latency_ms": (5, 50)}
 CHAT = dict(PER_SECOND, rpm=1800, tpm=300_000)  # 30 and 5000 a second: told by the headers only
+STREAMS = {"rpm": 500, "tpm": 30_000, "concurrency": 20, "latency_ms": (5, 50), "charge": "actual"}  # as the example says
 MESSAGES = {"rpm": 600, "latency_ms": (5, 50), "charge": "actual"}
 LAST_ANSWER = r"^What is 39 times 40\? \w+ [0-9a-f]{16}$"
 
@@ -94,7 +97,7 @@ EXAMPLES_BY_NAME = {
     "batch.py": Example(completes(300, r"^300 done, 0 failed$"), dict(PER_SECOND, rpm=6000, tpm=600_000, concurrency=20),
                         arguments=["results.jsonl"], needs=["httpx"]),
     "openai_plain.py": Example(completes(40, LAST_ANSWER), CHAT, needs=["openai"]),
-    "openai_streaming.py": Example(completes(40, LAST_ANSWER), dict(CHAT, charge="actual"), needs=["openai"]),
+    "openai_streaming.py": Example(completes(40, LAST_ANSWER), STREAMS, needs=["openai"]),
     "anthropic_plain.py": Example(completes(40, LAST_ANSWER), MESSAGES, needs=["anthropic"]),
     "anthropic_streaming.py": Example(completes(40, LAST_ANSWER), MESSAGES, needs=["anthropic"]),
     "langchain_batch.py": Example(completes(40, LAST_ANSWER), CHAT, needs=["langchain_openai"]),
@@ -123,19 +126,6 @@ def run(name, folder, url=None):
     assert done.returncode == 0, done.stdout
     assert "Traceback" not in done.stdout, done.stdout
     return done.stdout
-
-
-@pytest.fixture
-def referee():
-    from sdk_referee import Referee
-    running = []
-
-    def begin(**options):
-        running.append(Referee(**options))
-        return running[-1]
-    yield begin
-    for one in running:
-        one.close()
 
 
 def no_429(relay):

@@ -1,0 +1,30 @@
+'use strict';
+
+// What retry() and map() pay: their options for the limiter's sake. Internal.
+
+const { PRIORITIES, functionOf, kindOf, nameOf, numberOf, typeError } = require('./arguments.js');
+const { costOf: checkCost } = require('./cost.js');
+
+/** A Limiter, or undefined. */
+function limiterOf(limiter) {
+  if (limiter === undefined || limiter === null) return undefined;
+  if (typeof limiter.acquire !== 'function') throw typeError(`limiter: must be a Limiter, not ${kindOf(limiter)}`);
+  return limiter;
+}
+
+/** { limiter, cost, actual, how }, checked: what acquire() would refuse at each call is said at once. */
+function payment(options) {
+  const { cost, priority = 'normal', timeout } = options;
+  if (cost !== undefined && cost !== null && typeof cost !== 'function') checkCost(cost, 1, 0);
+  nameOf('priority', priority, PRIORITIES);
+  if (timeout !== undefined) numberOf('timeout', timeout, 0, Infinity);
+  const how = timeout === undefined ? { priority } : { priority, timeout };
+  return { limiter: limiterOf(options.limiter), cost, actual: functionOf('actual', options.actual), how };
+}
+
+/** A cost for acquire(): given as one, as a function, or not at all. */
+function costBy(cost, args) {
+  return (typeof cost === 'function' ? cost(...args) : cost) ?? undefined;
+}
+
+module.exports = { costBy, payment };
