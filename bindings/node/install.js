@@ -47,8 +47,8 @@ function build() {
   const { status, error } = spawnSync(command, [...first, 'configure', 'build', ...headers()],
     { cwd: ROOT, stdio: 'inherit', shell: command === 'node-gyp' && process.platform === 'win32' });
   if (status === 0) return;
-  console.error(`rlimit: no add-on for ${process.platform}-${process.arch} that loads came with the package, and building it ` +
-    `failed${error ? ` (${error.message})` : ''}. It needs Python and a C compiler: see https://github.com/nodejs/node-gyp`);
+  console.error(`rlimit: the package holds no add-on for ${process.platform}-${process.arch} that loads, and building it failed` +
+    `${error ? ` (${error.message})` : ''}. It needs Python and a C compiler: see https://github.com/nodejs/node-gyp`);
   process.exitCode = 1;
 }
 

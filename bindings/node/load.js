@@ -19,7 +19,7 @@ function candidates() {
   return [built, glibc, musl];
 }
 
-/** Which of its two C libraries a Linux process has mapped. The report tells too, but takes several times as long: for want of /proc. */
+/** By which C library this process has mapped. The report tells too, but takes several times as long: for want of /proc. */
 function isMusl() {
   try {
     return !/\/libc(\.so\.6|-2\.\d+\.so)\b/.test(fs.readFileSync('/proc/self/maps', 'latin1'));
