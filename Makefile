@@ -23,6 +23,10 @@ demo: setup-demo build/batch build/venv/.package node ## 500 support tickets thr
 test: setup-test build/batch build/basic build/threads node ## every test; the last line counts them
 	@PYTHONPATH=tests $(PYTHON) -m pytest -q tests
 
+check-long: setup-test ## 10^8 operations of the simulator, every interleaving without a bound, and a new seed
+	@RLIMIT_SIM_OPS=100000000 PYTHONPATH=tests $(PYTHON) -m pytest -q -n0 tests/test_sim.py
+	@gcc -std=gnu11 -O2 -I. -Itests/explore tests/explore/scenarios.c -o build/tests/explore-long && build/tests/explore-long --long
+
 bench: setup-bench build/bench build/trace build/libfeedback.so node ## one line a figure: value, floor measured in the same run, ratio
 	@build/bench
 	@if [ -f "$(DATA)/azure_llm_conv.csv.gz" ]; then $(PYTHON) bench/trace.py build/trace "$(DATA)/azure_llm_conv.csv.gz"; \
@@ -84,5 +88,5 @@ uninstall: ## remove what install copied
 clean: ## remove build/, the virtual environment included, and what npm installed
 	rm -rf build bindings/python/rlimit/*.so bindings/python/*.egg-info $(addsuffix /node/node_modules,examples tests bench)
 
-.PHONY: help demo test bench dist node setup-demo setup-test setup-bench install uninstall clean
+.PHONY: help demo test check-long bench dist node setup-demo setup-test setup-bench install uninstall clean
 .DEFAULT_GOAL := help

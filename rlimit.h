@@ -671,7 +671,8 @@ RLM_I_INLINE uint64_t rlm_bucket_peek(rlm_bucket *bucket, uint64_t n, uint64_t n
 /* ---- Sliding window -------------------------------------------------------------------------- */
 
 /* The word is index << bits | total: how much was ever admitted, modulo 2^bits, and the index of the
-   newest record. A record (cell) holds the total before it, so what a window holds is the
+   newest record; so much and no more may be taken in a period, also if it is given back again: from
+   2^bits on, which is hundreds to millions of times the amount, a window refuses until some has left. A record (cell) holds the total before it, so what a window holds is the
    difference of two totals, less what was given back to its records. An exact window has a record
    for each operation; a slotted one has a record for each slot of period_ns / (cells - 2).
 
@@ -697,7 +698,7 @@ typedef struct rlm_window {
     uint64_t period_ns, guard_ns, epoch_ns;
     uint64_t span_ns;  /* period and guard */
     uint64_t width_ns; /* of a slot; 0: exact */
-    uint64_t first;    /* the first slot */
+    rlm_word first;    /* the first slot: lower once a clock was set back to before it */
     uint32_t cells, bits;
 } rlm_window;
 
@@ -1705,6 +1706,7 @@ static uint64_t rlm_i_debt_under(const rlm_i_rate *from, const rlm_i_rate *to, u
     uint64_t less = new_burst < burst ? (burst - new_burst) * old : 0, more = new_burst > burst ? (new_burst - burst) * token : 0;
     uint64_t ahead = tat > ticks ? tat - ticks : 0, may = rlm_i_reach(from, tat), debt;
     bool late = ahead > may; /* the clock's fault, not a debt */
+    uint64_t inexact = rlm_i_load_seq_cst(&to->ticks_per_ns_frac) != 0;
     debt = rlm_i_scale_up(ahead > less ? ahead - less : 0, token, old);
     *reach = rlm_i_scale_up(may > less ? may - less : 0, token, old);
     if (*reach > UINT64_C(1) << 60) *reach = UINT64_C(1) << 60;
@@ -1713,8 +1715,8 @@ static uint64_t rlm_i_debt_under(const rlm_i_rate *from, const rlm_i_rate *to, u
         debt = *reach;
     }
     debt += more;
-    *reach += more;
-    return debt == 0 ? 0 : debt + (rlm_i_load_seq_cst(&to->ticks_per_ns_frac) != 0);
+    *reach += more + inexact; /* or what is owed would look like a clock set back */
+    return debt == 0 ? 0 : debt + inexact;
 }
 
 static rlm_limit rlm_i_limit_of(const rlm_i_rate *rate) {
@@ -1912,6 +1914,7 @@ typedef struct rlm_i_view {
     uint64_t current;            /* the record that now falls in: a slot, or the next operation */
     uint64_t oldest, end;
     uint64_t held;
+    uint64_t gross;              /* the same with what was given back: a total can count so much and no more */
     bool late;                   /* a record lies after now */
     bool unknown;                /* the records are being written anew: held is all there can be */
 } rlm_i_view;
@@ -1981,7 +1984,7 @@ static void rlm_i_look(rlm_window *window, uint64_t now_ns, rlm_i_view *view) {
         view->late = view->current < view->index;
         if (view->late) view->current = view->index;
         view->oldest = view->current > rlm_i_slots(window) ? view->current - rlm_i_slots(window) : 0;
-        if (view->oldest < window->first) view->oldest = window->first;
+        if (view->oldest < rlm_i_load_seq_cst(&window->first)) view->oldest = rlm_i_load_seq_cst(&window->first);
         view->end = view->index + 1;
     } else {
         view->current = view->end = view->index;
@@ -2003,31 +2006,36 @@ static void rlm_i_look(rlm_window *window, uint64_t now_ns, rlm_i_view *view) {
         view->held = 0; /* who wrote a later record over this one has read a time when it had left */
         view->unknown = false;
     }
+    view->gross = view->held;
     back = rlm_i_given_back(window, view);
     view->held -= back < view->held ? back : view->held;
 }
 
 /* The clock was set back for good. What lies in its future is moved to first_ns, the first reading
-   after, and has left by now; in a slotted window what was admitted since counts from now. */
+   after, and has left by now; what was admitted since counts from now, where its own time is not known: in a slotted
+   window, and in a cell that held a time of before. */
 static void rlm_i_restamp(rlm_window *window, const rlm_i_view *view, uint64_t first_ns) {
-    uint64_t i, slot, seen = view->seen, mask = rlm_i_mask(window->bits);
+    uint64_t i, slot, oldest, seen = view->seen, mask = rlm_i_mask(window->bits);
     uint64_t base = rlm_i_load_seq_cst(&window->total_then) & mask;
     if (window->width_ns == 0) {
-        for (i = 0; i < window->cells; i++) {
+        for (i = view->index > window->cells ? view->index - window->cells : 0; i < view->index; i++) {
             rlm_word *time = &rlm_i_cell_at(window, i)->time;
-            uint64_t old = rlm_i_load_seq_cst(time);
-            while (old > view->at_ns && !rlm_i_cas_seq_cst(time, &old, first_ns)) {}
+            uint64_t old = rlm_i_load_seq_cst(time), after = i + 1 < view->index ? rlm_i_since(window, view, i + 1) : 0;
+            bool since = after < ((view->total - base) & mask); /* some of it */
+            while (old > view->at_ns && !rlm_i_cas_seq_cst(time, &old, since ? view->at_ns : first_ns)) {}
         }
         return;
     }
     slot = view->at_ns / window->width_ns;
+    oldest = slot > rlm_i_slots(window) ? slot - rlm_i_slots(window) : 0;
+    if (oldest < rlm_i_load_seq_cst(&window->first)) rlm_i_store_seq_cst(&window->first, oldest); /* before the word: or nothing counts */
     if (!rlm_i_cas_seq_cst(&window->word, &seen, slot << window->bits | view->total)) return;
     rlm_i_store_seq_cst(&window->credited, 0);
     for (i = 0; i < window->cells; i++) {
         rlm_i_store_seq_cst(&rlm_i_cell_at(window, i)->total, 0);
         rlm_i_store_seq_cst(&rlm_i_cell_at(window, i)->credit, 0);
     }
-    for (i = slot > rlm_i_slots(window) ? slot - rlm_i_slots(window) : 0; i <= slot; i++)
+    for (i = oldest; i <= slot; i++)
         rlm_i_store_seq_cst(&rlm_i_cell_at(window, i)->total, i << window->bits | base);
 }
 
@@ -2044,7 +2052,7 @@ static bool rlm_i_window_behind(rlm_window *window, const rlm_i_view *view) {
         if (first != 0) rlm_i_store_seq_cst(&window->behind, 0);
         return false;
     }
-    if (first == 0 || view->at_ns + 1 < first) rlm_i_store_seq_cst(&window->total_then, view->total);
+    if (first == 0) rlm_i_store_seq_cst(&window->total_then, view->total);
     if (!rlm_i_set_back(&window->behind, first, view->at_ns, rlm_i_believe_ns(window))) return false;
     rlm_i_restamp(window, view, first - 1);
     rlm_i_store_seq_cst(&window->behind, 0);
@@ -2053,11 +2061,12 @@ static bool rlm_i_window_behind(rlm_window *window, const rlm_i_view *view) {
 
 /* The wait for a window that must lose some of its records first. */
 static uint64_t rlm_i_window_wait(rlm_window *window, const rlm_i_view *view, uint64_t n, uint64_t amount) {
-    uint64_t i, at_ns = 0, held = view->held, back = rlm_i_given_back(window, view);
-    for (i = view->oldest; i < view->end && held + n > amount; i++) {
+    uint64_t i, at_ns = 0, held = view->held, gross = view->gross, back = rlm_i_given_back(window, view);
+    for (i = view->oldest; i < view->end && (held + n > amount || gross + n > rlm_i_mask(window->bits)); i++) {
         uint64_t leaves_ns = rlm_i_leaves(window, i), rest = i + 1 < view->end ? rlm_i_since(window, view, i + 1) : 0;
         back -= back != 0 ? rlm_i_credit_of(window, view, i) : 0;
         held = rest - (back < rest ? back : rest);
+        gross = rest;
         if (leaves_ns > at_ns) at_ns = leaves_ns;
     }
     return at_ns > view->at_ns ? at_ns - view->at_ns : 1;
@@ -2073,7 +2082,7 @@ RLM_I_DEF uint64_t rlm_i_window_plan(rlm_window *window, uint64_t n, bool force,
         step->word = &window->word;
         step->seen = step->next = view.seen;
         if (view.unknown && force) view.held = amount; /* a debt is taken all the same */
-        if (view.held + n <= (force ? mask >> 1 : amount)) {
+        if (view.held + n <= (force ? mask >> 1 : amount) && view.gross + n <= mask) {
             bool join = window->width_ns == 0 && view.index - view.oldest >= window->cells; /* no cell left */
             uint64_t index = window->width_ns != 0 || join ? view.current : view.index + 1;
             step->mark = window->width_ns != 0 ? index : index - 1;
@@ -2152,14 +2161,15 @@ RLM_I_DEF int rlm_window_credit(rlm_window *window, uint64_t n, uint64_t mark) {
 
 RLM_I_DEF int rlm_window_status(rlm_window *window, rlm_usage *usage, uint64_t now_ns) {
     rlm_i_view view;
-    uint64_t leaves_ns;
+    uint64_t leaves_ns = 0, i;
     if (window == NULL || usage == NULL) return RLM_E_NULL;
     do rlm_i_look(window, now_ns, &view);
     while (rlm_i_load_seq_cst(&window->word) != view.seen); /* records may have been written over meanwhile */
     usage->limit = rlm_i_load_seq_cst(&window->amount);
     usage->used = view.held;
     usage->remaining = (int64_t)usage->limit - (int64_t)usage->used;
-    leaves_ns = view.held != 0 ? rlm_i_leaves(window, view.end - 1) : 0;
+    for (i = view.held != 0 ? view.oldest : view.end; i < view.end; i++) /* by a stale reading the newest does not leave last */
+        if (rlm_i_leaves(window, i) > leaves_ns) leaves_ns = rlm_i_leaves(window, i);
     usage->reset_ns = leaves_ns > view.at_ns ? leaves_ns - view.at_ns : 0;
     return RLM_OK;
 }
@@ -2169,11 +2179,11 @@ RLM_I_DEF size_t rlm_window_bytes(const rlm_limit *limit) {
     return sizeof(rlm_window) + (size_t)rlm_i_cells(limit) * sizeof(rlm_i_cell);
 }
 
-/* Splits a word between an index and an amount: a total of 256 times the amount if the index then
-   lasts 16 years of units of unit_ns, less if not; 0 if it would not last one. */
-static uint32_t rlm_i_split(uint64_t amount, uint64_t unit_ns) {
-    uint64_t bits = rlm_i_bit_length(amount) + 8, year = 365 * RLM_DAY_NS;
-    while (bits > rlm_i_bit_length(amount) + 2 && (UINT64_C(1) << (64 - bits)) < 16 * year / unit_ns) bits--;
+/* Splits a word between an index and an amount: `bits` for the amount if the index then lasts 64 years of
+   units of unit_ns, less if not; 0 if it would not last one. */
+static uint32_t rlm_i_split(uint64_t amount, uint64_t bits, uint64_t unit_ns) {
+    uint64_t year = 365 * RLM_DAY_NS;
+    while (bits > rlm_i_bit_length(amount) + 2 && (UINT64_C(1) << (64 - bits)) < 64 * year / unit_ns) bits--;
     return (UINT64_C(1) << (64 - bits)) < year / unit_ns ? 0 : (uint32_t)bits;
 }
 
@@ -2191,7 +2201,8 @@ static int rlm_i_window_make(rlm_window *made, const rlm_limit *limit, uint64_t 
     made->epoch_ns = now_ns > UINT64_C(1) << 48 ? now_ns - (UINT64_C(1) << 48) : 0; /* 3 days for a clock set back */
     slots = rlm_i_slots(made);
     if (limit->amount > slots) made->width_ns = (made->span_ns - 1) / slots + 1;
-    made->bits = rlm_i_split(limit->amount, made->width_ns != 0 ? made->width_ns : RLM_SECOND_NS);
+    /* all bits that time leaves: what is taken and given back within a period adds to the total, too */
+    made->bits = rlm_i_split(limit->amount, 56, made->width_ns != 0 ? made->width_ns : RLM_SECOND_NS / 2000);
     if (made->bits == 0) return RLM_E_SPAN;
     if (made->width_ns != 0) made->first = (now_ns - made->epoch_ns) / made->width_ns;
     if (made->first > UINT64_C(1) << (63 - made->bits)) return RLM_E_SPAN;
@@ -2371,7 +2382,7 @@ RLM_I_DEF int rlm_calendar_init(rlm_calendar *calendar, const rlm_limit *limit, 
     made.amount = limit->amount;
     made.period_ns = limit->period_ns;
     made.guard_ns = limit->guard_ns;
-    made.bits = rlm_i_split(limit->amount, limit->period_ns == RLM_MONTH ? 28 * RLM_DAY_NS : limit->period_ns);
+    made.bits = rlm_i_split(limit->amount, rlm_i_bit_length(limit->amount) + 8, limit->period_ns == RLM_MONTH ? 28 * RLM_DAY_NS : limit->period_ns);
     if (made.bits == 0) return RLM_E_SPAN;
     period = rlm_i_period(&made, rlm_i_wall(&made, now_ns), &end_ns);
     made.first = rlm_i_mask(64 - made.bits) / 8; /* a clock may go back */
@@ -3056,6 +3067,7 @@ static void rlm_i_merge_bucket(rlm_limiter *limiter, size_t index, const rlm_per
     }
     used = rlm_i_used_then(limiter, index, permit);
     if (((used ^ seen) & 3) != 0 || permit->since_ns < rlm_i_load_seq_cst(&bucket->changed_ns)) return; /* of another rate */
+    if (permit->since_ns > now_ns && permit->since_ns - now_ns > RLM_SECOND_NS) return; /* the clock was set back since */
     then = rlm_i_ticks(rate, permit->since_ns);
     tat = rlm_i_overtaken(limiter, index, permit->since_ns, now_ns);
     ahead = tat > then && tat - then < UINT64_C(1) << 61 ? tat - then : 0;
@@ -3197,6 +3209,7 @@ static uint64_t rlm_i_sent_since(rlm_limiter *limiter, size_t index, const rlm_p
     rlm_bucket *bucket = &limiter->entry[index].as.bucket;
     uint64_t seen, ticks, token, ahead, used;
     if (permit == NULL) return UINT64_MAX;
+    if (now_ns < permit->since_ns) now_ns = permit->since_ns; /* stale: the time between was not sent */
     used = rlm_i_used_then(limiter, index, permit);
     seen = rlm_i_bucket_word(bucket, now_ns);
     ticks = rlm_i_ticks(&bucket->rate[seen & 1], now_ns);
@@ -3342,10 +3355,11 @@ static void rlm_i_hold_until(rlm_limiter *limiter, size_t index, const rlm_permi
     rlm_i_add(&limiter->entry[index].corrected, rlm_i_bucket_hold(bucket, seen, need, now_ns) << 2);
 }
 
-/* Another amount in the same period, the burst in proportion, but no less than a request. */
+/* Another amount in the same period, the burst in proportion to what was configured, but no less than a request. */
 static void rlm_i_set_amount(rlm_limiter *limiter, size_t index, uint64_t amount, uint64_t request, uint64_t now_ns) {
-    rlm_limit limit = rlm_i_limit_now(limiter, index);
-    limit.burst = rlm_i_scale_up(limit.burst, amount, limit.amount);
+    rlm_limit limit = rlm_i_limit_now(limiter, index), given = rlm_i_given(limiter, index);
+    if (given.follow == RLM_SHRINK && amount > given.amount) amount = given.amount;
+    limit.burst = given.follow == RLM_LEARN ? amount : rlm_i_scale_up(given.burst, amount, given.amount);
     limit.amount = amount;
     if (limit.burst < request) limit.burst = request;
     if (limit.burst > RLM_AMOUNT_MAX) limit.burst = RLM_AMOUNT_MAX;
@@ -3402,15 +3416,12 @@ static void rlm_i_guess(rlm_limiter *limiter, size_t index, const rlm_permit *pe
 static void rlm_i_guess_higher(rlm_limiter *limiter, size_t index, uint64_t now_ns) {
     rlm_i_heard *heard = &limiter->heard[index];
     rlm_usage usage;
-    rlm_limit given;
     uint64_t amount;
     if (rlm_i_is_unknown(limiter, index)) (void)rlm_i_taken(limiter, index, now_ns);
     if (rlm_i_load_seq_cst(&heard->known) != 2 || now_ns < heard->round_ns + RLM_MINUTE_NS) return;
     if (rlm_status(limiter, index, &usage, now_ns) != RLM_OK || 2 * usage.used < usage.limit) return;
     amount = rlm_i_limit_now(limiter, index).amount;
     amount += amount / 64 + 1;
-    given = rlm_i_given(limiter, index);
-    if (given.follow == RLM_SHRINK && amount > given.amount) amount = given.amount;
     rlm_i_set_amount(limiter, index, amount, 1, now_ns);
 }
 

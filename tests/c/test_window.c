@@ -379,7 +379,7 @@ static void debits_fill_up_to_twice_the_amount(void) {
     for (i = 0; i < sizeof amounts / sizeof amounts[0]; i++) {
         rlm_limit limit = rlm_sliding(RLM_REQUESTS, amounts[i], RLM_MINUTE_NS);
         rlm_usage usage;
-        uint64_t k;
+        uint64_t k, n = amounts[i];
         if (amounts[i] > 1000000) limit.period_ns = RLM_DAY_NS;
         make(&limit, START);
         CHECK_EQ(rlm_window_take(window, amounts[i], START, NULL), 0);
@@ -389,7 +389,9 @@ static void debits_fill_up_to_twice_the_amount(void) {
         CHECK(usage.remaining == -(int64_t)amounts[i]);
         for (k = 0; k < 2000; k++) { /* until it is full: then an error, and nothing has changed */
             keep();
-            if (rlm_window_debit(window, amounts[i], START) != RLM_OK) break;
+            if (rlm_window_debit(window, n, START) == RLM_OK) n = n < RLM_AMOUNT_MAX / 2 ? 2 * n : RLM_AMOUNT_MAX;
+            else if (n == amounts[i]) break;
+            else n = n / 2 > amounts[i] ? n / 2 : amounts[i];
         }
         CHECK(k < 2000);
         CHECK(same());
