@@ -35,6 +35,9 @@ bench: setup-bench build/bench build/trace build/libfeedback.so node ## one line
 	@$(PYTHON) bench/python.py
 	@if [ -d bench/node/node_modules ]; then node --expose-gc bench/node/bench.mjs; fi
 
+bench-peers: setup-bench node ## rlimit beside its peers, installed in build/peers, about 15 minutes; writes docs/peers.md and its plots
+	@DATA="$(DATA)" $(PYTHON) bench/peers/run.py --report
+
 dist: ## in build/dist: the Python package's sdist and manylinux wheels for every CPython found; the Node package with its add-ons
 	@python3 bindings/python/dist.py
 	@python3 bindings/node/dist.py
@@ -88,5 +91,5 @@ uninstall: ## remove what install copied
 clean: ## remove build/, the virtual environment included, and what npm installed
 	rm -rf build bindings/python/rlimit/*.so bindings/python/*.egg-info $(addsuffix /node/node_modules,examples tests bench)
 
-.PHONY: help demo test check-long bench dist node setup-demo setup-test setup-bench install uninstall clean
+.PHONY: help demo test check-long bench bench-peers dist node setup-demo setup-test setup-bench install uninstall clean
 .DEFAULT_GOAL := help

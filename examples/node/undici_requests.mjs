@@ -5,8 +5,9 @@ import { Agent, interceptors, request } from 'undici';
 import { Limiter, undiciInterceptor } from 'rlimit';
 
 const limiter = new Limiter({ provider: 'openai' });
-// the last one runs first: each attempt of the retry interceptor passes the limiter
-const dispatcher = new Agent().compose(undiciInterceptor(limiter), interceptors.retry({ maxRetries: 2 }));
+// the last one runs first: each attempt of the retry interceptor passes the limiter. It does not retry POST unless told to
+const retry = interceptors.retry({ maxRetries: 5, methods: ['POST'], statusCodes: [429, 500, 502, 503, 504, 529] });
+const dispatcher = new Agent().compose(undiciInterceptor(limiter), retry);
 const url = (process.env.OPENAI_BASE_URL ?? 'https://api.openai.com/v1') + '/chat/completions';
 const headers = { authorization: `Bearer ${process.env.OPENAI_API_KEY}`, 'content-type': 'application/json' };
 const model = process.env.MODEL ?? 'gpt-5-mini';

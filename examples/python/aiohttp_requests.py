@@ -15,6 +15,7 @@ headers = {"Authorization": "Bearer " + os.environ["OPENAI_API_KEY"]}
 timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=600)  # total would include the wait
 
 
+@rlimit.retry  # aiohttp does not; how many requests at a time the server allows is found by trying
 async def answer(session, question):
     body = {"model": os.environ.get("MODEL", "gpt-5-mini"), "messages": [{"role": "user", "content": question}],
             "max_completion_tokens": 100}

@@ -5,7 +5,7 @@
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const zlib = require('node:zlib');
-const { Call, Gate, UNREADABLE, headerOf, keeps, providerOf, reserves, wasSent } =
+const { Call, Gate, UNREADABLE, headerOf, isRetry, keeps, providerOf, reserves, wasSent } =
   require('../../bindings/node/lib/call.js');
 const { Events, LINE_MOST, decoder, findUsage, readUsage, usageOf } = require('../../bindings/node/lib/usage.js');
 const { AcquireTimeoutError } = require('rlimit');
@@ -77,7 +77,8 @@ test('a line that is too long to keep', () => {
 
 test('usage in the text of an answer is not believed', () => {
   const content = '"usage": {"prompt_tokens": 1}, "error": {}, "type": "message_stop"';
-  const { events, errors } = scan(Buffer.from(`data: ${JSON.stringify({ choices: [{ delta: { content } }] })}\n\n`), 50);
+  const data = JSON.stringify({ choices: [{ delta: { content } }] });
+  const { events, errors } = scan(Buffer.from(`data: ${data}\n\n`), 50);
   assert.deepEqual([events.usage, events.ended, errors.length], [{}, false, 0]);
 });
 
@@ -133,6 +134,16 @@ test('headers in every form', () => {
   }
 });
 
+test('the SDKs say which attempt is a retry', () => {
+  const name = 'X-Stainless-Retry-Count';
+  for (const count of ['0', '1', '2']) {
+    const forms = [{ [name]: count }, new Headers({ [name]: count }), [name, count], [[name, count]],
+      [Buffer.from(name), Buffer.from(count)], { [name]: [count] }];
+    for (const headers of forms) assert.equal(isRetry(headers), count !== '0');
+  }
+  for (const headers of [undefined, null, {}, [], { [name]: 'x' }]) assert.equal(isRetry(headers), false);
+});
+
 test('providers by host', () => {
   const hosts = {
     'https://api.openai.com/v1': 'openai', 'https://eu.api.openai.com/v1': 'openai',
@@ -158,9 +169,8 @@ test('what was never sent', () => {
   }
   const loop = new Error('x');
   loop.cause = loop;
-  for (const error of [reset, failed(reset), failed(), loop, 5, null, undefined, new AggregateError([refused, reset])]) {
-    assert.equal(wasSent(error), true);
-  }
+  const sent = [reset, failed(reset), failed(), loop, 5, null, undefined, new AggregateError([refused, reset])];
+  for (const error of sent) assert.equal(wasSent(error), true);
 });
 
 // Calls.
@@ -192,7 +202,8 @@ test('cut short: the deltas, as they are more', async () => {
   const limiter = counting();
   const call = await callOf(limiter, { provider: 'anthropic' });
   call.answered(200, STREAM_HEAD);
-  call.feed(Buffer.from('data: {"type":"message_start","message":{"usage":{"input_tokens":12,"output_tokens":1}}}\n\n'));
+  const begin = 'data: {"type":"message_start","message":{"usage":{"input_tokens":12,"output_tokens":1}}}\n\n';
+  call.feed(Buffer.from(begin));
   const delta = Buffer.from('data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"x"}}\n\n');
   for (let i = 0; i < 60; i++) call.feed(delta);
   call.close();

@@ -100,7 +100,8 @@ test('JSON says the same, and needs nothing installed', () => {
     m.limiter({ clock: new ManualClock() });
   }
   assert.throws(() => configure({ tiers: { t: { concurrency: 1.5 } } }),
-    { message: 'configuration: tiers.t.concurrency = 1.5: must be a whole number, 1 to 2^31, or { least = 1, most = 64 }' });
+    { message: 'configuration: tiers.t.concurrency = 1.5: must be a whole number, 1 to 2^31, ' +
+      'or { least = 1, most = 64 }' });
   assert.throws(() => load(write('{', '.json')), { code: 'RLIMIT_CONFIG', message: /not JSON: / });
   for (const bad of [null, [], 5, 'text', undefined]) assert.throws(() => configure(bad, { name: 'x' }), {
     code: 'RLIMIT_CONFIG' });
@@ -290,6 +291,9 @@ const DOCUMENTS = [
   '[tiers.a]\nrequests_per_minute = -1\nconcurency = 3\n[models.b]\ntier = "c"\nbase_url = "relay"\n',
   '[tiers.__proto__]\nconcurrency = 0\n[models.constructor]\ntier = "toString"',
   '[models.a]\nrequests_per_minute = 5\npool = "p"\n[models.b]\nrequests_per_minute = 6\npool = "p"\n',
+  '[models.m]\ndollars_per_day = 5', '[models.m]\nmicrodollars_per_day = 5\noutput_price = 1',
+  '[tiers.t]\ndollars_per_day = 5\n[models.m]\ntier = "t"\ninput_price = 1',
+  '[models.m]\ndollars_per_day = 5\ninput_price = "x"\noutput_price = 1',
   '[tiers.standard]\nrequests_per_minute = 0\ntokens_per_minut = 80_000\nconcurrency = "ten"\n[models.large]\n' +
     'tier = "standrad"\nbase_url = "relay.example.com"\napi_key = "never in a file"'];
 

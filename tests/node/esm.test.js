@@ -23,7 +23,9 @@ test('a module that imports names runs', () => {
     const limiter = new Limiter({ requests: perMinute(1) });
     const permit = await limiter.acquire();
     permit.settle();
-    try { await limiter.acquire({}, { timeout: 1 }); } catch (error) { console.log(error instanceof AcquireTimeoutError); }`;
+    try { await limiter.acquire({}, { timeout: 1 }); } catch (error) {
+      console.log(error instanceof AcquireTimeoutError);
+    }`;
   const done = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8', cwd: __dirname });
   assert.deepEqual([done.status, done.stdout, done.stderr], [0, 'true\n', '']);
 });

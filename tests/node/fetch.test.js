@@ -8,7 +8,8 @@ const { AcquireTimeoutError, Limiter, NeverAdmittedError, limitFetch } = require
 const { ACTUAL, BODY, ESTIMATE, agreed, answers, collected, counting, limiterOf, nobody, nothingHeld, optional, referee,
   settled, until } = require('./referee.js');
 
-const TIGHT = { rpm: 1200, tpm: 60000, period: 2, concurrency: 4, latencyMs: '5:20' }; // 40 requests, 2000 tokens in 2 s
+// 40 requests, 2000 tokens in 2 s
+const TIGHT = { rpm: 1200, tpm: 60000, period: 2, concurrency: 4, latencyMs: '5:20' };
 const IS_18 = process.versions.node.startsWith('18.');
 const READ = ['plain', 'gzip', 'deflate', 'raw-deflate', 'br', 'stream', 'stream-crlf', 'stream-gzip', 'stream-br',
   'stream-long'].filter((path) => !(IS_18 && path === 'raw-deflate')); // which its fetch cannot read
@@ -123,7 +124,8 @@ test('a Request, a URL', async () => {
   assert.deepEqual(settled(limiter), ACTUAL);
   await (await limited(new URL(`${server.url}/plain`), post(BODY))).text();
   await (await limited(new Request(`${server.url}/plain`, { method: 'POST', body: 'text' }))).text();
-  assert.deepEqual(server.seen.map(([, , size]) => size), [JSON.stringify(BODY).length, JSON.stringify(BODY).length, 4]);
+  const size = JSON.stringify(BODY).length;
+  assert.deepEqual(server.seen.map((one) => one[2]), [size, size, 4]);
   assert.equal(settled(limiter).requests, 3);
   nothingHeld(limiter);
 });
@@ -228,13 +230,24 @@ test('a cut answer keeps its estimate, and counts as failed', async () => {
   const limiter = limiterOf(relay);
   for (const stream of [false, true]) {
     await relay.fault('drop_mid', { count: 1 });
-    const response = await limiter.fetch(`${relay.url}/v1/chat/completions`, post(question(1, { stream })));
-    await assert.rejects(response.text(), { message: 'terminated' });
+    const answer = limiter.fetch(`${relay.url}/v1/chat/completions`, post(question(1, { stream })));
+    await assert.rejects(stream ? (await answer).text() : answer, { message: 'terminated' });
     nothingHeld(limiter);
   }
   assert.deepEqual(settled(limiter), { requests: 2, inputTokens: 6, outputTokens: 32 });
   assert.equal(limiter.status().failed, 2);
   await agreed(relay, limiter);
+});
+
+test('an error, or a short answer, that nobody reads holds no place', async () => {
+  const relay = await referee({ concurrency: 1 });
+  const limiter = limiterOf(relay);
+  await relay.fault('500', { count: 1 });
+  for (const status of [500, 200, 200]) {
+    const response = await limiter.fetch(`${relay.url}/v1/chat/completions`, post(question(1)));
+    assert.equal(response.status, status); // and no more
+    nothingHeld(limiter);
+  }
 });
 
 test('a cut answer that nobody reads is noticed', { skip: IS_18 && 'its fetch tells who reads only' }, async () => {
@@ -315,6 +328,16 @@ test('larger than a limit', async () => {
   await assert.rejects(limiter.fetch(`${relay.url}/v1/chat/completions`, init), NeverAdmittedError);
   assert.equal((await relay.total()).received, 0);
   nothingHeld(limiter);
+});
+
+test("an SDK's retries are counted as such", async () => {
+  const { url } = await answers();
+  const limiter = counting();
+  const times = (count) => ({ 'X-Stainless-Retry-Count': count });
+  const all = [times('0'), times('1'), new Headers(times('2')), Object.entries(times('1')), {}, undefined];
+  for (const headers of all) await (await limiter.fetch(`${url}/plain`, post(BODY, { headers }))).text();
+  await (await limiter.fetch(new Request(`${url}/plain`, post(BODY, { headers: times('1') })))).text();
+  assert.equal(limiter.status().retried, 4);
 });
 
 test('a cost function', async () => {

@@ -137,3 +137,68 @@ test('without a cap, permits that were dropped are no longer counted as out', ()
     return [active < 600, active + succeeded];`);
   assert.deepEqual(answer, [true, 10000]);
 });
+
+test('permits under a cap that are dropped one after another are all found, with or without a queue', () => {
+  const { answer } = run(`
+    const limiter = new r.Limiter({ concurrency: 3 });
+    for (let i = 0; i < 3; i++) limiter.tryAcquire();
+    const waiting = Array.from({ length: 9 }, () => limiter.acquire().then(() => 0)); // drops it
+    let ended = false;
+    const all = Promise.all(waiting).then(() => { ended = true; });
+    for (let i = 0; i < 20 && !ended; i++) await settled();
+    for (let i = 0; i < 20 && limiter.tryAcquire() === null; i++) await settled();
+    return [ended, limiter.status().active <= 3];`);
+  assert.deepEqual(answer, [true, true]);
+});
+
+test('a permit that somebody has is not ended with those dropped beside it, and they are found after it', () => {
+  const { answer, stderr } = run(`
+    const limiter = new r.Limiter({ concurrency: 3, inputTokens: r.perDay(100) });
+    let kept = limiter.tryAcquire({ inputTokens: 1 });
+    limiter.tryAcquire({ inputTokens: 10 });
+    limiter.tryAcquire({ inputTokens: 20 });
+    const waiting = Promise.all([limiter.acquire(), limiter.acquire(), limiter.acquire()]);
+    await settled();
+    const before = [limiter.status().active, limiter.status().queued, kept.state];
+    kept.settle({ inputTokens: 5 });
+    kept = null;
+    await settled();
+    for (const permit of await waiting) permit.settle();
+    const { active, succeeded, limits } = limiter.status();
+    return [...before, active, succeeded, limits[0].used];`);
+  assert.deepEqual(answer, [3, 3, 'out', 0, 6, 35]);
+  assert.equal(stderr.match(/a permit was dropped/g).length, 1);
+});
+
+test('under a cap the collector watches pages, not permits, and few of them', () => {
+  const { answer } = run(`
+    let watched = 0;
+    const { register } = FinalizationRegistry.prototype;
+    FinalizationRegistry.prototype.register = function count(...given) {
+      watched++;
+      return register.apply(this, given);
+    };
+    const limiter = new r.Limiter({ concurrency: 10 });
+    for (let i = 0; i < 10000; i++) limiter.tryAcquire().settle();
+    await Promise.all(Array.from({ length: 5000 }, async () => {
+      const permit = await limiter.acquire();
+      await null;
+      permit.settle();
+    }));
+    return watched;`);
+  assert.ok(answer < 200, `${answer}`);
+});
+
+test('a limiter that nobody has is collected, whatever became of its permits', () => {
+  const { answer } = run(`
+    const kept = [];
+    const made = [{ concurrency: 600 }, { requests: r.perDay(5000) }].map((options) => {
+      const limiter = new r.Limiter(options);
+      for (let i = 0; i < 600; i++) limiter.tryAcquire();
+      limiter.tryAcquire();
+      return new WeakRef(limiter);
+    });
+    await settled();
+    return made.map((limiter) => limiter.deref() === undefined);`);
+  assert.deepEqual(answer, [true, true]);
+});

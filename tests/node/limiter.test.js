@@ -376,3 +376,12 @@ test('disposing settles and closes', async () => {
   await limiter[Symbol.asyncDispose]();
   assert.equal(limiter.closed, true);
 });
+
+test('limits are values to assert and JSON', () => {
+  assert.deepStrictEqual(perMinute(5), perMinute(5));
+  assert.notDeepStrictEqual(perMinute(5), perMinute(6));
+  assert.notDeepStrictEqual(perMinute(5), r.perHour(5));
+  assert.deepStrictEqual(JSON.parse(JSON.stringify(perMinute(5, { burst: 2 }))), { kind: 'bucket', amount: 5, period: 60_000, burst: 2,
+    guard: 0, cells: 0, utcOffset: 0, follow: 'shrink', least: 0 });
+  assert.strictEqual(JSON.parse(JSON.stringify(new Limiter({ requests: perMinute(5) }).status())).limits[0].limit.amount, 5);
+});

@@ -188,7 +188,8 @@ const EVENTS = Buffer.from(
   event({ choices: [{ delta: { content: 'a "usage": {"prompt_tokens": 9} b' } }], usage: null }).repeat(30) +
   event({ choices: [], usage: USAGE }) + 'data: [DONE]\n\n');
 const LONG = Buffer.from(event({ type: 'response.completed', response: {
-  output: 'x'.repeat(300_000), usage: { input_tokens: 11, input_tokens_details: { cached_tokens: 0 }, output_tokens: 22 },
+  output: 'x'.repeat(300_000),
+  usage: { input_tokens: 11, input_tokens_details: { cached_tokens: 0 }, output_tokens: 22 },
 } }));
 const SQUEEZE = {
   gzip: zlib.gzipSync, deflate: zlib.deflateSync, 'raw-deflate': zlib.deflateRawSync, br: zlib.brotliCompressSync,

@@ -59,7 +59,8 @@ test('every declared function and class is documented', () => {
     lines.forEach((line, index) => {
       if (!/^export (declare )?(function|class|const) /.test(line)) return;
       let above = index - 1;
-      while (/^export function/.test(lines[above]) && lines[above].split('(')[0] === line.split('(')[0]) above -= 1; // overloads
+      const [name] = line.split('(');
+      while (/^export function/.test(lines[above]) && lines[above].split('(')[0] === name) above -= 1; // overloads
       assert.match(lines[above], /\*\/$/, `${file}:${index + 1} ${line}`);
     });
   }

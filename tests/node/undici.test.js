@@ -78,7 +78,8 @@ const CHECKS = {
     const relay = await referee(TIGHT);
     const limiter = limiterOf(relay);
     const url = `${relay.url}/v1/chat/completions`;
-    const estimate = () => ({ requests: 1, inputTokens: 3, outputTokens: 16 }); // fetch's bodies cannot be looked at here
+    // fetch's bodies cannot be looked at here
+    const estimate = () => ({ requests: 1, inputTokens: 3, outputTokens: 16 });
     const dispatcher = limited(limiter, { cost: estimate });
     const ask = async (n) => {
       const init = post(dispatcher, question(n % 10));
@@ -130,7 +131,8 @@ const CHECKS = {
     const { url } = await answers();
     const redirect = undici.interceptors.redirect({ maxRedirections: 2 });
     const outside = counting();
-    const hops = await undici.request(`${url}/redirect`, post(limited(outside, { provider: 'litellm' }, redirect), BODY));
+    const each = limited(outside, { provider: 'litellm' }, redirect);
+    const hops = await undici.request(`${url}/redirect`, post(each, BODY));
     assert.ok((await hops.body.json()).usage);
     assert.deepEqual(settled(outside), { ...ACTUAL, requests: 2 });
     const inside = counting();

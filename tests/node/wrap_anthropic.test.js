@@ -9,7 +9,8 @@ const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const { default: Anthropic, RateLimitError, APIUserAbortError, APIConnectionError } = require('@anthropic-ai/sdk');
 const { AcquireTimeoutError, Limiter, NeverAdmittedError, anthropicMiddleware, wrap } = require('rlimit');
-const { agreed, collected, counting, limiterOf, nobody, nothingHeld, referee, settled, until } = require('./referee.js');
+const { agreed, collected, counting, limiterOf, nobody, nothingHeld, referee, settled, until } =
+  require('./referee.js');
 
 const TIGHT = { rpm: 1200, tpm: 60000, period: 2, concurrency: 4, latencyMs: '5:20', charge: 'actual' };
 
@@ -98,6 +99,7 @@ const CHECKS = {
       const total = await relay.quiet();
       assert.equal(total.received, 2, fault);
       assert.equal(settled(limiter).requests, 2, fault);
+      assert.equal(limiter.status().retried, 1, fault);
       nothingHeld(limiter);
     }
   },
@@ -197,7 +199,8 @@ const CHECKS = {
     const limited = client(relay, limiter);
     const permit = await limiter.acquire();
     const controller = new AbortController();
-    const asked = assert.rejects(limited.messages.create(question(1), { signal: controller.signal }), APIUserAbortError);
+    const asked = assert.rejects(limited.messages.create(question(1), { signal: controller.signal }),
+      APIUserAbortError);
     await until(() => limiter.status().queued === 1);
     controller.abort();
     await asked;

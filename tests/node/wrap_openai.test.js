@@ -5,12 +5,13 @@
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const { AcquireTimeoutError, Limiter, NeverAdmittedError, QueueFullError, limitFetch, wrap } = require('rlimit');
-const { BODY, ESTIMATE, agreed, answers, collected, counting, limiterOf, nobody, nothingHeld, optional, referee, settled,
-  until } = require('./referee.js');
+const { BODY, ESTIMATE, agreed, answers, collected, counting, limiterOf, nobody, nothingHeld, optional, referee,
+  settled, until } = require('./referee.js');
 
 globalThis.File ??= require('node:buffer').File; // node 18
 
-const TIGHT = { rpm: 1200, tpm: 60000, period: 2, concurrency: 4, latencyMs: '5:20' }; // 40 requests, 2000 tokens in 2 s
+// 40 requests, 2000 tokens in 2 s
+const TIGHT = { rpm: 1200, tpm: 60000, period: 2, concurrency: 4, latencyMs: '5:20' };
 
 function question(n, more) {
   return { model: 'm', messages: [{ role: 'user', content: `question ${n}` }], max_tokens: 16, ...more };
@@ -99,6 +100,7 @@ const CHECKS = {
       const total = await relay.quiet();
       assert.equal(total.received, 2, fault);
       assert.equal(settled(limiter).requests, 2, fault);
+      assert.equal(limiter.status().retried, 1, fault);
       nothingHeld(limiter);
     }
   },
@@ -202,7 +204,8 @@ const CHECKS = {
     let count = 0;
     for (const [way, leave] of Object.entries(ways)) {
       const controller = new AbortController();
-      const stream = await wrapped.chat.completions.create(question(1, { stream: true }), { signal: controller.signal });
+      const stream = await wrapped.chat.completions.create(question(1, { stream: true }),
+        { signal: controller.signal });
       assert.equal(limiter.status().active, 1, way);
       await leave(stream, controller);
       assert.equal(limiter.status().active, 0, way);
@@ -341,7 +344,8 @@ const CHECKS = {
     assert.deepEqual([settled(first).requests, settled(second).requests], [2, 2]);
     await ask(client(openai, relay));
     assert.deepEqual([settled(first).requests, settled(second).requests], [2, 2]);
-    assert.throws(() => wrap(client(openai, relay, { fetch: first.fetch }), second), /^TypeError: client: has a limiter/);
+    assert.throws(() => wrap(client(openai, relay, { fetch: first.fetch }), second),
+      /^TypeError: client: has a limiter/);
     assert.throws(() => wrap(client(openai, relay, { fetch: limitFetch(first) }), second), { code: 'RLIMIT_ARGUMENT' });
   },
 
@@ -406,7 +410,8 @@ const CHECKS = {
     assert.ok(server.seen[0][2] > 5000);
     await wrapped.models.list();
     assert.deepEqual(settled(limiter), { requests: 2, inputTokens: 0, outputTokens: 0 });
-    await (await wrapped.embeddings.create({ model: 'm', input: ['x'.repeat(20), 'x'.repeat(20)] }).asResponse()).json();
+    const input = ['x'.repeat(20), 'x'.repeat(20)];
+    await (await wrapped.embeddings.create({ model: 'm', input }).asResponse()).json();
     assert.deepEqual(settled(limiter), { requests: 3, inputTokens: 11, outputTokens: 22 }, 'the usage of the answer');
     await wrapped.responses.create({ model: 'm', input: 'x'.repeat(40), max_output_tokens: 50 }).asResponse()
       .then((response) => response.text());

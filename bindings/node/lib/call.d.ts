@@ -1,4 +1,4 @@
-import type { Tokenizer } from './estimate';
+import type { ModelPrices, Tokenizer } from './estimate';
 import type { Cost, Priority, Provider } from './limiter';
 
 /** What a cost function is given. */
@@ -6,8 +6,8 @@ export interface LimitedRequest {
   readonly method: string;
   readonly url: string;
   /**
-   * The JSON value of the body if it is that, else the string or bytes; null if there is none; undefined if it can be read
-   * once only.
+   * The JSON value of the body if it is that, else the string or bytes; null if there is none; undefined if it can be
+   * read once only.
    */
   readonly body: any;
 }
@@ -29,6 +29,18 @@ export interface IntegrationOptions {
    * rejects the request.
    */
   cost?: ((request: LimitedRequest) => Cost | null | undefined) | undefined;
+  /**
+   * Dollars for a million tokens: { inputPrice: 3, outputPrice: 15 }, or an object of such by the model that a request
+   * names, '*' for all others. What a limiter of microdollars is charged by; it needs this or `cost`, and TypeError
+   * says so at once. (A limiter of custom units needs `cost`.) Of a model, config.models[name].prices.
+   *
+   * A request whose price is not known rejects with a RangeError, and is not sent: its model is not here, or its tokens
+   * cannot be estimated. Charged are the input, with what was read from a cache, which costs less in fact, and twice
+   * what was written to one, the most that is asked for it; and the output. So it is an upper bound, but for what is
+   * priced apart from tokens (searches, images), and for batches, which are not charged. With `cost`, what that
+   * function says, if it names microdollars or no tokens.
+   */
+  prices?: ModelPrices | { readonly [model: string]: ModelPrices } | null | undefined;
   /** As of estimateTokens. */
   tokenizer?: Tokenizer | undefined;
   /** Whether the server charges the maximum of the output when it admits a request. By default as the provider does. */

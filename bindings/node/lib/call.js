@@ -24,19 +24,23 @@
 //     any other failure               the estimate: it may have been processed
 //     never sent (no connection)      nothing: the permit is cancelled
 //
+// Of a budget (prices), as told: the input, with what came from a cache, and twice what was written to one; the output,
+// of a stream cut short that which is settled; after a 429 nothing.
+//
 // A request that was aborted before its answer came counts as failed in status(), and so does one that was never sent.
 //
 // OpenAI tells the usage of a stream only if the request asks for it with stream_options: { include_usage: true }.
 
 const native = require('../load.js');
-const { requestCost } = require('./estimate.js');
+const { priced, requestCost } = require('./estimate.js');
+const { checkCounted, priceFor, pricesOf } = require('./prices.js');
 const { Compressed, ERROR_MOST, Events, JSON_MOST, Whole, decoder, findUsage, isEncoded, isObject, isPlain, parsed,
   readUsage } = require('./usage.js');
-const { PRIORITIES, functionOf, kindOf, nameOf, numberOf, optionsOf, shown, typeError } =
+const { AMOUNT_MAX, PRIORITIES, functionOf, kindOf, nameOf, numberOf, optionsOf, rangeError, shown, typeError } =
   require('./arguments.js');
 
 const ROUTES_MOST = 256; // models whose real costs are learned
-const OPTIONS = ['provider', 'priority', 'queueTimeout', 'cost', 'tokenizer', 'reservesOutput'];
+const OPTIONS = ['provider', 'priority', 'queueTimeout', 'cost', 'tokenizer', 'reservesOutput', 'prices'];
 
 /** A body that cannot be looked at without using it up. */
 const UNREADABLE = Symbol('unreadable');
@@ -58,6 +62,12 @@ function headerOf(headers, name) {
   return '';
 }
 
+/** Whether an SDK says that it sends this again. headers: as in headerOf, or pairs. */
+function isRetry(headers) {
+  const given = Array.isArray(headers) && Array.isArray(headers[0]) ? headers.flat() : headers;
+  return Number(headerOf(given, RETRY_HEADER)) > 0;
+}
+
 function text(value) {
   return Array.isArray(value) ? value.map(text).join(', ') : String(value ?? '');
 }
@@ -70,7 +80,10 @@ const HOSTS = [
   ['generativelanguage.googleapis.com', 'gemini'], ['api.groq.com', 'groq'], ['api.cerebras.ai', 'cerebras'],
   ['openrouter.ai', 'openrouter'],
 ];
-const FREE = ['/count_tokens', '/messages/batches', '/batches', '/files', '/models']; // no tokens are charged there
+const FREE = ['/count_tokens', '/batches', '/files', '/models']; // no tokens are charged there
+const CACHE_WRITE_PRICES = 2; // of the input: the most that is asked for writing to a cache
+const RETRY_HEADER = 'x-stainless-retry-count'; // of the SDKs
+const NOTHING = Object.freeze({ inputTokens: 0, outputTokens: 0, microdollars: 0 });
 
 function urlOf(url) {
   try {
@@ -118,6 +131,7 @@ class Gate {
   #said = new Set();
   #given;
   #default;
+  #prices;
 
   /** other: the provider, if neither it nor the limiter's is given and the host tells none. */
   constructor(limiter, options, other = 'generic') {
@@ -136,6 +150,9 @@ class Gate {
       functionOf('tokenizer', given.tokenizer);
     }
     functionOf('cost', given.cost);
+    const prices = pricesOf(given.prices);
+    checkCounted(limiter, given.cost, prices);
+    this.#prices = limiter.meters?.includes('microdollars') ? prices : null;
     this.limiter = limiter;
     this.how = queueTimeout === Infinity ? { priority } : { priority, timeout: queueTimeout };
     this.#given = given;
@@ -149,13 +166,14 @@ class Gate {
   open(method, url, body) {
     const provider = this.#given.provider ?? this.limiter.provider ?? providerOf(url) ?? this.#default;
     const value = parsed(body) ?? body;
+    const path = urlOf(url).pathname;
     if (this.#given.cost !== undefined) {
       const cost = this.#costs({ method, url, body: value === UNREADABLE ? undefined : value ?? null });
-      return cost === null ? null : new Call(this, provider, cost);
+      return cost === null ? null : this.#counted(provider, cost, value, path);
     }
     const counts = ['POST', 'PUT', 'PATCH'].includes(method.toUpperCase());
     const none = value === undefined || value === null;
-    if (!counts || none || FREE.some((end) => urlOf(url).pathname.endsWith(end))) {
+    if (!counts || none || FREE.some((end) => path.endsWith(end))) {
       return new Call(this, provider, { requests: 1 });
     }
     if (!isPlain(value)) return this.#unknown(provider, url, 'its body is not a JSON object');
@@ -165,7 +183,7 @@ class Gate {
     } catch (error) {
       return this.#unknown(provider, url, error.message);
     }
-    return this.#estimated(provider, raw, value);
+    return this.#estimated(provider, raw, value, priceFor(this.#prices, value, path));
   }
 
   /** Warns, once for this gate. */
@@ -175,7 +193,12 @@ class Gate {
     process.emitWarning(message, 'RlimitWarning');
   }
 
+  /** One request without tokens, and a warning; where a budget is kept it is refused, for it would pass unseen. */
   #unknown(provider, url, why) {
+    if (this.#prices !== null) {
+      throw rangeError(`prices: what a request to ${withoutSecrets(url)} costs is not known (${why}): cost: takes a ` +
+        'function that knows better');
+    }
     this.say('estimate', `a request to ${withoutSecrets(url)} cannot be estimated (${why}): it counts as one request ` +
       'without tokens; cost: takes a function that knows better');
     return new Call(this, provider, { requests: 1 });
@@ -198,15 +221,25 @@ class Gate {
     }
   }
 
+  /** A call of what the user's function said: with the price of its tokens, unless it told that too. */
+  #counted(provider, cost, value, path) {
+    const known = cost.microdollars !== undefined || !(cost.inputTokens > 0 || cost.outputTokens > 0);
+    const price = known ? null : priceFor(this.#prices, value, path);
+    return new Call(this, provider, price === null ? cost : priced(cost, price), { price });
+  }
+
   /** With what was learned of this model, unless the server keeps its own estimate whatever the answer costs. */
-  #estimated(provider, raw, value) {
-    if (keeps(provider)) return new Call(this, provider, raw);
-    const route = this.#route(String(value.model));
-    if (route === null) return new Call(this, provider, raw);
+  #estimated(provider, raw, value, price) {
+    const route = keeps(provider) ? null : this.#route(String(value.model));
+    const cost = route === null ? raw : this.#corrected(provider, raw, route);
+    return new Call(this, provider, price === null ? cost : priced(cost, price), { raw, route, price });
+  }
+
+  #corrected(provider, raw, route) {
     const corrected = route.estimate(raw);
     const cost = { ...raw, inputTokens: corrected.inputTokens ?? 0 };
     if (!(this.#given.reservesOutput ?? reserves(provider))) cost.outputTokens = corrected.outputTokens ?? 0;
-    return new Call(this, provider, cost, raw, route);
+    return cost;
   }
 
   #route(model) {
@@ -225,20 +258,23 @@ class Call {
   #provider;
   #raw;
   #route;
+  #price;
   #permit = null;
   #status = 0;
   #headers = null;
   #reader = null;
   #onEnd = null;
 
-  /** raw: the estimate before route corrected it. */
-  constructor(gate, provider, cost, raw = null, route = null) {
+  /** raw: the estimate before route corrected it. price: of the model, where a budget is kept. */
+  constructor(gate, provider, cost, { raw = null, route = null, price = null } = {}) {
     this.cost = cost;
     this.sent = false; // for those that prepare a request before they send it
+    this.isRetry = false; // whether the SDK sends it again
     this.#gate = gate;
     this.#provider = provider;
     this.#raw = raw;
     this.#route = route;
+    this.#price = price;
   }
 
   /** Waits in the limiter's queue. Rejects as acquire() does. */
@@ -250,6 +286,7 @@ class Call {
       throw signal.reason;
     }
     this.#permit = permit;
+    if (this.isRetry) limiter._countRetry?.();
   }
 
   /** Whether the permit is out. */
@@ -366,7 +403,7 @@ class Call {
   #settlement(whole) {
     const reader = this.#reader instanceof Compressed ? this.#reader.read() : this.#reader;
     if (this.#status >= 400) this.#observe(reader === null ? undefined : reader.body());
-    if (this.#status === 429 || (this.#status >= 300 && this.#status < 400)) return { inputTokens: 0, outputTokens: 0 };
+    if (this.#status === 429 || (this.#status >= 300 && this.#status < 400)) return NOTHING;
     if (this.#status < 200 || this.#status >= 300) return undefined;
     if (reader instanceof Events) return this.#ofStream(reader, whole);
     if (!(reader instanceof Whole) || !whole) return undefined;
@@ -382,7 +419,7 @@ class Call {
     const output = Math.max(told.output ?? 0, reader.deltas);
     const actual = this.#charge({ ...told, output }, false);
     actual.outputTokens = Math.max(actual.outputTokens, this.cost.outputTokens ?? 0);
-    return actual;
+    return this.#withPrice(actual, { ...told, output: actual.outputTokens });
   }
 
   #charge(told, learn = true) {
@@ -398,7 +435,15 @@ class Call {
     if (keeps(this.#provider)) {
       for (const meter of Object.keys(actual)) actual[meter] = Math.max(actual[meter], this.cost[meter] ?? 0);
     }
-    return actual;
+    return this.#withPrice(actual, told);
+  }
+
+  /** With what the tokens told cost; where none were told, those of the estimate. */
+  #withPrice(actual, { input, cacheRead, cacheWrite, output }) {
+    if (this.#price === null) return actual;
+    const all = input === undefined ? this.cost.inputTokens ?? 0 : input + cacheRead + CACHE_WRITE_PRICES * cacheWrite;
+    const tokens = { inputTokens: Math.min(all, AMOUNT_MAX), outputTokens: output ?? this.cost.outputTokens ?? 0 };
+    return { ...actual, microdollars: priced(tokens, this.#price).microdollars ?? 0 };
   }
 }
 
@@ -423,4 +468,4 @@ function wasSent(error) {
   return true;
 }
 
-module.exports = { Call, Gate, OPTIONS, UNREADABLE, headerOf, keeps, providerOf, reserves, wasSent };
+module.exports = { Call, Gate, OPTIONS, UNREADABLE, headerOf, isRetry, keeps, providerOf, reserves, wasSent };

@@ -1,4 +1,4 @@
-import type { RequestCost, RequestCostOptions } from './estimate';
+import type { ModelPrices, RequestCost, RequestCostOptions } from './estimate';
 import type { Limiter, LimiterOptions } from './limiter';
 
 /** One thing wrong with a configuration. */
@@ -39,6 +39,8 @@ export class Model extends Tier {
   /** Dollars for a million tokens. */
   readonly inputPrice: number | null;
   readonly outputPrice: number | null;
+  /** Both, for the `prices` of wrap() and the like, one that is not in the file being 0; null if neither is. */
+  readonly prices: ModelPrices | null;
   readonly contextTokens: number | null;
   readonly maxOutputTokens: number | null;
   /** Names of models to turn to, in order. */
@@ -46,8 +48,8 @@ export class Model extends Tier {
   /** Whose rules apply. */
   readonly provider: string | null;
   /**
-   * The key, read from the environment each time; null if the file names no variable. Throws ConfigError if it is not set.
-   * Not shown by console.log, nor written by JSON.stringify.
+   * The key, read from the environment each time; null if the file names no variable. Throws ConfigError if it is not
+   * set. Not shown by console.log, nor written by JSON.stringify.
    */
   readonly apiKey: string | null;
   /**
@@ -80,13 +82,16 @@ export interface ConfigureOptions {
   /** Where the variables that `api_key_env` names are looked up; process.env by default. */
   environ?: Readonly<Record<string, string | undefined>> | undefined;
   /**
-   * Whether those variables must be set now: the key of a model that is missing is said here, not at the first call. true.
+   * Whether those variables must be set now: the key of a model that is missing is said here, not at the first call.
+   * true.
    */
   secrets?: boolean | undefined;
 }
 
 export interface LoadOptions extends ConfigureOptions {
-  /** Reads the text into an object; by default JSON.parse for .json, and smol-toml, which must be installed, for others. */
+  /**
+   * Reads the text into an object; by default JSON.parse for .json, and smol-toml, which must be installed, for others.
+   */
   parse?: ((text: string) => unknown) | undefined;
 }
 
@@ -95,10 +100,10 @@ export interface LoadOptions extends ConfigureOptions {
  *
  * Keys of a tier, and of a model, which overrides its tier's:
  *
- *     requests_per_minute = 50        also input_tokens, output_tokens, tokens, microdollars, dollars, custom; per second,
- *                                     minute, hour, day; and _per_calendar_day, _per_calendar_month: from midnight, from
- *                                     the first. A number, or { amount, burst, guard, policy, follow, utc_offset }: guard
- *                                     and utc_offset in seconds, burst of a bucket
+ *     requests_per_minute = 50        also input_tokens, output_tokens, tokens, microdollars, dollars, custom; per
+ *                                     second, minute, hour, day; and _per_calendar_day, _per_calendar_month: from
+ *                                     midnight, from the first. A number, or { amount, burst, guard, policy, follow,
+ *                                     utc_offset }: guard and utc_offset in seconds, burst of a bucket
  *     concurrency = 10                or { least = 1, most = 64 }: adaptive
  *     ramp = true                     or { floor = 15, hold = 900 }: seconds
  *     policy = "bucket"               or "sliding", "fixed": of all limits that do not say otherwise
@@ -106,11 +111,12 @@ export interface LoadOptions extends ConfigureOptions {
  *     provider = "anthropic"          what is not given is learned by its rules
  *     queue = 10000, ageing = 30.0    see Limiter; ageing in seconds
  *
- * Of a model besides: tier, id, base_url, api_key_env, input_price and output_price (dollars for a million tokens),
- * context_tokens, max_output_tokens, fallback (names of models), pool (models that share a limiter).
+ * Of a model besides: tier, id, base_url, api_key_env, input_price and output_price (dollars for a million tokens; with
+ * a limit of dollars or microdollars, its tier's included, both must be there), context_tokens, max_output_tokens,
+ * fallback (names of models), pool (models that share a limiter).
  *
- * Throws ConfigError, which tells all errors at once; the file system's error if the file cannot be read; an Error with code
- * 'RLIMIT_NOT_INSTALLED' for TOML without smol-toml.
+ * Throws ConfigError, which tells all errors at once; the file system's error if the file cannot be read; an Error with
+ * code 'RLIMIT_NOT_INSTALLED' for TOML without smol-toml.
  *
  *     const claude = load('limits.toml').limiter('claude-sonnet');
  */

@@ -55,6 +55,8 @@ class Model extends Tier {
     Object.assign(this, { id, tier, pool, baseUrl: base_url, apiKeyEnv: api_key_env, inputPrice: input_price,
       outputPrice: output_price, contextTokens: context_tokens, maxOutputTokens: max_output_tokens,
       fallback: Object.freeze(fallback) });
+    this.prices = input_price === null && output_price === null ? null :
+      Object.freeze({ inputPrice: input_price ?? 0, outputPrice: output_price ?? 0 });
     this.#environ = environ;
     this.#file = file;
   }
@@ -74,8 +76,7 @@ class Model extends Tier {
 
   cost(body, options) {
     const cost = requestCost(body, { provider: this.provider, ...options });
-    if (this.inputPrice === null && this.outputPrice === null) return cost;
-    return priced(cost, { inputPrice: this.inputPrice ?? 0, outputPrice: this.outputPrice ?? 0 });
+    return this.prices === null ? cost : priced(cost, this.prices);
   }
 }
 
@@ -183,8 +184,8 @@ function said(error) {
 function tomlParser() {
   const library = optional('smol-toml');
   if (library === null) {
-    throw Object.assign(new Error('load: TOML needs smol-toml: npm install smol-toml; or give { parse }, or a JSON file'),
-      { code: 'RLIMIT_NOT_INSTALLED' });
+    const message = 'load: TOML needs smol-toml: npm install smol-toml; or give { parse }, or a JSON file';
+    throw Object.assign(new Error(message), { code: 'RLIMIT_NOT_INSTALLED' });
   }
   // Whole numbers as bigint, so that 50.0 is not taken for 50: a file is right or wrong in every language.
   return (text) => plain(library.parse(text, { integersAsBigInt: true }));
@@ -428,7 +429,13 @@ class Reader {
       ['max_output_tokens', amountOf], ['fallback', (value) => namesIn(value, name, [...models.keys()])]]) {
       own[key] = this.try(where, table, key, read);
     }
-    return new Model(name, this.modelLimits(where, table, tier, tiers), own, this);
+    const options = this.modelLimits(where, table, tier, tiers);
+    const missing = ['input_price', 'output_price'].filter((key) => !Object.hasOwn(table, key));
+    if (missing.length > 0 && options.microdollars !== undefined) {
+      this.problem(where, undefined, `has a limit of dollars, and no ${missing.join(' and no ')} to count them by ` +
+        '(dollars for a million tokens)');
+    }
+    return new Model(name, options, own, this);
   }
 
   /** What is wrong with a tier is said once, of the tier: of a model only what it says itself. */

@@ -20,7 +20,8 @@ export interface LimitFetchOptions<F extends Fetch = typeof globalThis.fetch> ex
  *              wrap(). `signal` ends it: rejects with its reason
  * Settle       with the usage of the answer, of a stream with that of its last events; one cut short with what was seen
  * Hold         the permit counts as in flight until the body has been read or cancelled, the signal aborted, or the
- *              response collected as garbage: read it, or `await response.body?.cancel()`
+ *              response collected as garbage: read it, or `await response.body?.cancel()`. Errors, and bodies whose
+ *              content-length is 1 MB or less, are read before the response is handed over
  * Redirects    one request with all of its hops
  *
  * The response is one of the same class, with the same status, headers and url; its body is a stream of bytes.

@@ -3,7 +3,7 @@
 // fetch, limited: every request waits for a limiter, and tells it what the server said.
 
 const events = require('events');
-const { Gate, OPTIONS, UNREADABLE, wasSent } = require('./call.js');
+const { Gate, OPTIONS, UNREADABLE, isRetry, wasSent } = require('./call.js');
 const { functionOf, optionsOf } = require('./arguments.js');
 
 /** On what limits already: a second limiter over it would charge twice. */
@@ -17,9 +17,10 @@ function limitFetch(limiter, options) {
   const limited = async (input, init) => {
     const call = gate.open(methodOf(input, init), urlOf(input), await bodyOf(input, init));
     if (call === null) return inner(input, init);
+    call.isRetry = isRetry(init?.headers ?? (isRequest(input) ? input.headers : undefined));
     const signal = init?.signal ?? (isRequest(input) ? input.signal : undefined);
     await call.wait(signal);
-    return send(call, signal, (own) => inner(input, { ...init, signal: own }));
+    return send(call, signal, (own) => inner(input, { ...init, signal: own }), isErrorOrShort);
   };
   limited[LIMITED] = true;
   return limited;
@@ -51,11 +52,10 @@ function readable(body) {
 }
 
 /** One attempt that was admitted: sends it by inner(signal), and sees to it that the call ends. */
-async function send(call, signal, inner, readErrors = false) {
+async function send(call, signal, inner, isRead = isError) {
   call.sent = true;
   try {
-    const response = await inner(linked(signal, call));
-    return await passed(response, call, readErrors);
+    return await passed(await inner(linked(signal, call)), call, isRead);
   } catch (error) {
     call.failed(error, wasSent(error));
     throw error;
@@ -106,9 +106,9 @@ function allowListeners(signal) {
 
 // -- Responses --
 
-/** The same response, whose body tells its call what is read. readErrors: read that of an error here, because the
- * caller may drop it unread. */
-async function passed(response, call, readErrors) {
+/** The same response, whose body tells its call what is read. isRead: whether it is read here, because the caller may
+ * look at the status alone, and would hold its place by a body that it never reads. */
+async function passed(response, call, isRead) {
   call.answered(response.status, response.headers);
   const { body } = response;
   if (body === null || body === undefined) {
@@ -119,11 +119,20 @@ async function passed(response, call, readErrors) {
     call.close();
     return response;
   }
-  if (!readErrors || response.status < 400) return dressed(response, watched(body, call));
+  if (!isRead(response)) return dressed(response, watched(body, call));
   const bytes = new Uint8Array(await response.arrayBuffer());
   call.feed(bytes);
   call.finish();
   return dressed(response, bytes);
+}
+
+const LENGTH_MOST = 1 << 20; // bytes of a body that is short, if they are announced
+
+function isError(response) { return response.status >= 400; }
+
+function isErrorOrShort(response) {
+  const length = response.headers.get('content-length');
+  return isError(response) || (length !== null && Number(length) <= LENGTH_MOST);
 }
 
 // -- Bodies --

@@ -57,34 +57,28 @@ function zoneOf(value) {
 
 const MADE = Symbol('made');
 
+function fieldsOf([kind, amount, periodNs, burst, guardNs, cells, utcOffsetS, , followed, least]) {
+  const follow = FOLLOWS[followed];
+  return {
+    kind: KINDS[kind],
+    amount: follow === 'learn' && amount === UNKNOWN_AMOUNT ? null : amount,
+    period: kind === CONCURRENCY || periodNs === MONTH ? null : Number(periodNs) / 1e6,
+    burst: kind === BUCKET || follow === 'adapt' ? burst : null,
+    guard: Number(guardNs) / 1e6,
+    cells,
+    utcOffset: utcOffsetS * 1000,
+    follow,
+    least,
+  };
+}
+
 class Limit {
   constructor(spec, made) {
     if (made !== MADE) throw typeError('Limit: made by perMinute(50) and its kin');
     Object.defineProperty(this, '_spec', { value: Object.freeze([...spec]) });
+    Object.assign(this, fieldsOf(this._spec)); // its own, so that JSON and assert.deepStrictEqual see them
     Object.freeze(this);
   }
-
-  get kind() { return KINDS[this._spec[0]]; }
-
-  get amount() {
-    return this.follow === 'learn' && this._spec[1] === UNKNOWN_AMOUNT ? null : this._spec[1];
-  }
-
-  get period() {
-    return this._spec[0] === CONCURRENCY || this._spec[2] === MONTH ? null : Number(this._spec[2]) / 1e6;
-  }
-
-  get burst() { return this._spec[0] === BUCKET || this.follow === 'adapt' ? this._spec[3] : null; }
-
-  get guard() { return Number(this._spec[4]) / 1e6; }
-
-  get cells() { return this._spec[5]; }
-
-  get utcOffset() { return this._spec[6] * 1000; }
-
-  get follow() { return FOLLOWS[this._spec[8]]; }
-
-  get least() { return this._spec[9]; }
 
   replace(parts) {
     const given = optionsOf(parts, PARTS);

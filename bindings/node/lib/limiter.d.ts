@@ -108,7 +108,7 @@ export interface Usage {
 /** A limiter now. */
 export interface Status {
   limits: Usage[];
-  /** Permits out. Those that were dropped count until they are collected. */
+  /** Permits out. Those that were dropped count until they are found: see Permit. */
   active: number;
   /** How many wait. */
   queued: number;
@@ -118,7 +118,7 @@ export interface Status {
   succeeded: number;
   /** ... without one, ... */
   failed: number;
-  /** ... tried again, ... */
+  /** ... tried again, by retry() or by an SDK of OpenAI or Anthropic that is limited, ... */
   retried: number;
   /** ... and refused by the server (429), which are not counted as failed. */
   refused: number;
@@ -138,8 +138,10 @@ export interface SavedQuota {
  * What was taken from a limiter, to be settled or cancelled once. `using` and `await using` settle it at the end of the
  * block, with the estimate, if it is still out.
  *
- * One that is dropped is settled with its estimate when it is collected. That matters only under a concurrency limit,
- * or until the first answer of a limit that is learned: there it keeps others out until then.
+ * One that is dropped is settled with its estimate when it is collected, once somebody is kept out. That matters only
+ * under a concurrency limit, or until the first answer of a limit that is learned: there it keeps others out until
+ * then. Permits are watched in groups, of at most 256 that were given one after another: one that was dropped is found
+ * when all others of its group have ended or were dropped too.
  */
 export class Permit {
   private constructor();
@@ -258,6 +260,7 @@ export class Limiter {
   close(): void;
   /**
    * fetch, limited: `new OpenAI({ fetch: limiter.fetch })`. As limitFetch(limiter), the same function each time.
+   * Throws TypeError if the limiter counts microdollars or custom units: limitFetch(limiter, { prices }) knows them.
    */
   readonly fetch: typeof globalThis.fetch;
   toString(): string;

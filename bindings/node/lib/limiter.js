@@ -82,18 +82,15 @@ function endedError(what, permit) {
   return Object.assign(new Error(`${what}: this permit is ${permit.state} already`), { code: 'RLIMIT_SETTLED' });
 }
 
-/** Permits under a cap that nobody kept: settled as estimated. */
-const droppedPermits = new FinalizationRegistry(({ limiter, page, index, amounts }) => {
-  limiter.deref()?._dropped(page, index, amounts);
+// Permits that nobody kept. A page of permits is collected when the limiter does not fill it any more and nobody has a
+// permit of it: to watch pages costs nothing, to watch each permit more than all the rest. Of a limiter under a cap
+// those still out are settled as estimated; of others there is nothing to settle, they are only counted.
+const droppedPages = new FinalizationRegistry((meta) => {
+  if (meta.out > 0) meta.limiter.deref()?._dropped(meta);
 });
 
-/** Pages of permits without a cap that nobody kept: there is nothing to settle, they are only counted. */
-const droppedPages = new FinalizationRegistry(({ limiter, out }) => {
-  const of = limiter.deref();
-  if (of === undefined) return;
-  of._active -= out;
-  of._succeeded += out;
-});
+// Tells limiters that keep somebody out that the collector has run.
+const collections = new FinalizationRegistry((limiter) => limiter.deref()?._collected());
 
 // -- Options --
 
@@ -228,6 +225,7 @@ class Limiter {
     this._guarded = this._capped || this._core.probing(); // whether a permit that is dropped keeps others out
     this._self = new WeakRef(this);
     this._page = null;
+    this._watching = false; // whether it is in `collections`
     this._active = this._succeeded = this._failed = this._retried = this._refused = 0;
     this._unref = unref;
     this._waiters = []; // by the number that C gave them
@@ -244,6 +242,7 @@ class Limiter {
     const index = this._ask(amounts);
     if (index >= 0 || index === TAKE_NOTHING) return this._permit(index, amounts, 0);
     if (index === TAKE_NEVER) throw this._neverError(amounts);
+    if (this._guarded) this._watch();
     return null;
   }
 
@@ -393,24 +392,40 @@ class Limiter {
     return this._ask(amounts);
   }
 
-  /** A new page for permits. The one before lives as long as permits in it. */
+  /** A new page for permits. The one before lives as long as permits in it; meta may outlive it. */
   _turnPage() {
-    const page = { words: new BigUint64Array(this._core.pageWords()), meta: { limiter: this._self, out: 0 } };
+    const words = new BigUint64Array(this._core.pageWords());
+    const costs = this._guarded ? [] : null; // of those out, by index
+    const page = { words, costs, meta: { limiter: this._self, out: 0, words: costs && words, costs } };
     const before = this._page;
-    const out = this._core.page(page.words);
+    const out = this._core.page(words);
     this._page = page;
     if (before === null || out === 0) return;
     before.meta.out = out;
-    if (!this._guarded) droppedPages.register(before, before.meta);
+    droppedPages.register(before, before.meta);
+  }
+
+  /**
+   * Somebody is kept out, perhaps by permits that nobody kept: lets go of their page, so that the collector finds them.
+   * Once between two of its runs: it finds nothing sooner.
+   */
+  _watch() {
+    if (this._watching) return;
+    this._watching = true;
+    collections.register({}, this._self);
+    if (this._page !== null && this._page.costs.some((cost) => cost !== undefined)) this._turnPage();
+  }
+
+  _collected() {
+    this._watching = false;
+    if (this._waiting !== 0) this._watch();
   }
 
   _permit(index, amounts, waited) {
     if (index < 0) return new Permit(INTERNAL, this, null, 0, amounts, waited);
     const permit = new Permit(INTERNAL, this, this._page, index, amounts, waited);
     this._active++;
-    if (this._guarded) {
-      droppedPermits.register(permit, { limiter: this._self, page: this._page, index, amounts }, permit);
-    }
+    if (this._guarded) this._page.costs[index] = amounts;
     return permit;
   }
 
@@ -432,18 +447,22 @@ class Limiter {
     this._active--;
     if (page !== this._page) page.meta.out--;
     if (state === SETTLED || permit._outcome !== UNSEEN) this._count(permit._outcome);
-    if (this._guarded) droppedPermits.unregister(permit);
+    if (this._guarded) page.costs[permit._index] = undefined;
     if (this._waiting !== 0) this._pump();
   }
 
-  /** A permit that nobody kept: as estimated. */
-  _dropped(page, index, amounts) {
-    this._io[IO_INDEX] = index;
-    this._io[IO_MODE] = END_AS_ESTIMATED;
-    writeEstimate(this._io, amounts);
-    if (this._finish(page.words) !== OK) return;
-    this._active--;
-    this._count(UNSEEN);
+  /** Those of a page that nobody kept: as estimated. */
+  _dropped({ words, costs, out }) {
+    this._active -= out;
+    this._succeeded += out;
+    if (costs === null) return;
+    costs.forEach((amounts, index) => {
+      if (amounts === undefined) return;
+      this._io[IO_INDEX] = index;
+      this._io[IO_MODE] = END_AS_ESTIMATED;
+      writeEstimate(this._io, amounts);
+      this._finish(words);
+    });
     if (this._capped && !this._warned) {
       this._warned = true;
       process.emitWarning('a permit was dropped without settle() or cancel(): ' +
@@ -475,6 +494,7 @@ class Limiter {
       this._waiters[id] = { resolve, reject, amounts, signal: how.signal, timeout: how.timeout };
       this._waiting++;
       if (how.signal !== undefined) this._listen(how.signal, id);
+      if (this._guarded) this._watch();
       if (asks) this._pump();
     });
   }

@@ -91,9 +91,9 @@ export interface Outcomes<Item, Value> extends AsyncIterableIterator<Outcome<Ite
 /**
  * Calls a function with each item and yields an Outcome for each: value or error, by item.
  *
- * items: any iterable or async iterable, also one without end. Nothing is taken before the first outcome is asked for, and
- * no more than `concurrency + buffer` ahead of what was yielded: memory stays bounded. What it throws is thrown here, after
- * the outcomes of the items before it.
+ * items: any iterable or async iterable, also one without end. Nothing is taken before the first outcome is asked for,
+ * and no more than `concurrency + buffer` ahead of what was yielded: memory stays bounded. What it throws is thrown
+ * here, after the outcomes of the items before it.
  *
  * What fn, cost, actual or the limiter throw is the item's error. Leave the loop, or call return(), and nothing is left
  * running when that is done: calls that wait in the queue are cancelled, the iterator of the items is closed, and calls

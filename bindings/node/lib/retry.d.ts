@@ -6,8 +6,8 @@ import type { Clock, Cost, Limiter, Priority } from './limiter';
 export type ErrorClass = 'rate_limit' | 'server' | 'network' | 'fatal';
 
 /**
- * How delays are spread: not at all; either way by `fraction`; 0 to the delay; half of it to all of it; base to 3 times the
- * delay before.
+ * How delays are spread: not at all; either way by `fraction`; 0 to the delay; half of it to all of it; base to 3 times
+ * the delay before.
  */
 export type Jitter = 'none' | 'fraction' | 'full' | 'equal' | 'decorrelated';
 
@@ -109,8 +109,8 @@ export interface RetryBudgetOptions {
 /**
  * How many retries all requests together may make: a share of their number, and some each second besides.
  *
- * In an outage every request fails, and each retried eight times makes nine times the load: a budget ends that. One budget
- * is shared by all who call the same server.
+ * In an outage every request fails, and each retried eight times makes nine times the load: a budget ends that. One
+ * budget is shared by all who call the same server.
  *
  * Throws RangeError or TypeError naming the field.
  */
@@ -142,11 +142,12 @@ export interface Classified {
 /**
  * What an error or a response is, and whether to try again. provider: whose bodies and headers to expect; 'generic'.
  *
- * Known without loading them: errors and responses of openai, @anthropic-ai/sdk, fetch and undici, axios, got, ky, the AI
- * SDK, the SDKs of AWS and Google; whatever has `status` or `statusCode`, or a `response` with it, or a `cause` that is one
- * of these; time-outs and connection errors by their codes. 408, 409, 429, 500, 502, 503, 504, 529 are retried; 400, 401,
- * 403, a spent quota, an oversized request are not, nor is an abort or any other error. Headers and body count as far as
- * they have been read: see parse(). What the limiter itself throws is not retried. Never throws but for the provider.
+ * Known without loading them: errors and responses of openai, @anthropic-ai/sdk, fetch and undici, axios, got, ky, the
+ * AI SDK, the SDKs of AWS and Google; whatever has `status` or `statusCode`, or a `response` with it, or a `cause` that
+ * is one of these; time-outs and connection errors by their codes. 408, 409, 429, 500, 502, 503, 504, 529 are retried;
+ * 400, 401, 403, a spent quota, an oversized request are not, nor is an abort or any other error. Headers and body
+ * count as far as they have been read: see parse(). What the limiter itself throws is not retried. Never throws but for
+ * the provider.
  *
  *     classify(Object.assign(new Error(), { code: 'ECONNRESET' }))
  *     // { retry: true, errorClass: 'network', retryAfter: null, status: null, reason: 'ECONNRESET' }
@@ -191,8 +192,8 @@ export interface RetryOptions<Args extends unknown[] = unknown[], Value = unknow
   /** Tries in all, the first included; by default as many as the backoff has delays, and one. */
   attempts?: number | undefined;
   /**
-   * Without it, classify(). A function of the error that returns true, false, a class of error, or undefined for classify's
-   * opinion; or a class of errors, or several: those and no others.
+   * Without it, classify(). A function of the error that returns true, false, a class of error, or undefined for
+   * classify's opinion; or a class of errors, or several: those and no others.
    */
   retryOn?: ((error: any) => boolean | ErrorClass | null | undefined) | ErrorConstructorLike |
     readonly ErrorConstructorLike[] | null | undefined;
@@ -219,9 +220,9 @@ export interface RetryOptions<Args extends unknown[] = unknown[], Value = unknow
 /**
  * Calls a function, and again when it fails in a way that may pass.
  *
- * A result that is an HTTP response (it has `headers` and `status` or `statusCode`) with a status to be retried counts as a
- * failure; the last one is returned, those before are let go. Retry-After wins over the backoff. The last error is thrown as
- * it is; retriesOf(error) tells the attempts. What the limiter throws (AcquireTimeoutError, QueueFullError,
+ * A result that is an HTTP response (it has `headers` and `status` or `statusCode`) with a status to be retried counts
+ * as a failure; the last one is returned, those before are let go. Retry-After wins over the backoff. The last error is
+ * thrown as it is; retriesOf(error) tells the attempts. What the limiter throws (AcquireTimeoutError, QueueFullError,
  * NeverAdmittedError) is not retried. A call under way is not interrupted by the signal: hand it on.
  *
  * Rejects with TypeError or RangeError naming the option; TypeError for a generator function.
@@ -233,8 +234,8 @@ export function retry<Value>(fn: (attempt: Attempt) => Value, options?: RetryOpt
   Promise<Awaited<Value>>;
 
 /**
- * A function that does as retry() each time it is called, with the same arguments and `this`. cost may be a function of the
- * arguments.
+ * A function that does as retry() each time it is called, with the same arguments and `this`. cost may be a function of
+ * the arguments.
  *
  * Throws TypeError or RangeError naming the option; TypeError for a generator function.
  *
@@ -254,7 +255,7 @@ export interface Retries {
 }
 
 /**
- * What led to an error that retry() threw, or to a response with an error that it returned; undefined for others, and for
- * those that were not tried again at all.
+ * What led to an error that retry() threw, or to a response with an error that it returned; undefined for others, and
+ * for those that were not tried again at all.
  */
 export function retriesOf(failure: unknown): Retries | undefined;

@@ -7,7 +7,7 @@ export type UndiciInterceptor = (dispatch: any) => (options: any, handler: any) 
 /**
  * Lets every request of a dispatcher wait for a limiter.
  *
- *     const agent = new Agent().compose(undiciInterceptor(limiter), interceptors.retry());
+ *     const agent = new Agent().compose(undiciInterceptor(limiter), interceptors.retry({ methods: ['GET', 'POST'] }));
  *     const { body } = await request(url, { dispatcher: agent, method: 'POST', body: JSON.stringify(question) });
  *
  * Later interceptors of compose() are outside of earlier ones: with retry() or redirect() after it, as here, each

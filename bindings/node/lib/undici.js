@@ -7,7 +7,7 @@
 // older is given raw headers and returns false for a pause, the newer has a controller. The one that is given is
 // answered by one of its kind.
 
-const { Gate, OPTIONS, headerOf } = require('./call.js');
+const { Gate, OPTIONS, headerOf, isRetry } = require('./call.js');
 const { readable } = require('./fetch.js');
 const { optionsOf } = require('./arguments.js');
 
@@ -16,6 +16,7 @@ function undiciInterceptor(limiter, options) {
   return (dispatch) => (request, handler) => {
     const call = gate.open(String(request.method ?? 'GET'), urlOf(request), bodyOf(request.body));
     if (call === null) return dispatch(request, handler);
+    call.isRetry = isRetry(request.headers);
     const Kind = typeof handler.onRequestStart === 'function' ? Passing : OldPassing;
     const passing = new Kind(new Course(call), handler);
     passing.course.run(passing, () => dispatch(request, passing));

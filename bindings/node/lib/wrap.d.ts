@@ -6,7 +6,9 @@ export interface WrapOptions extends IntegrationOptions {
   retries?: number | undefined;
 }
 
-/** What wrap() needs: clients of openai (5 and later), @anthropic-ai/sdk, and theirs of Azure, Bedrock, Vertex have it. */
+/**
+ * What wrap() needs: clients of openai (5 and later), @anthropic-ai/sdk, and theirs of Azure, Bedrock, Vertex have it.
+ */
 export interface WrappableClient {
   maxRetries: number;
   withOptions(options: any): any;

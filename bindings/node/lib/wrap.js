@@ -77,10 +77,11 @@ function hide(target, name, value) {
 async function makeRequest(client, state, given, more) {
   const options = await given;
   const url = urlOf(client, state, options);
-  const attempt = { gate: state.gate, options, url, first: null, calls: [], free: false, error: null };
   const attempts = state.attempts.get(options) ?? [];
   state.attempts.set(options, attempts);
   const outer = attempts[attempts.length - 1];
+  const attempt = { gate: state.gate, options, url, first: null, calls: [], free: false, error: null,
+    isRetry: outer !== undefined };
   if (outer?.error) throw outer.error; // not for the client to try again
   await begin(attempt);
   attempts.push(attempt);
@@ -111,6 +112,7 @@ async function begin(attempt) {
 async function admitted(attempt, method, url, body, signal) {
   const call = attempt.gate.open(String(method ?? 'get'), url, body);
   if (call === null) return null;
+  call.isRetry = attempt.isRetry;
   await call.wait(signal);
   attempt.calls.push(call);
   return call;
@@ -170,7 +172,7 @@ async function fetchOf(state, url, init) {
   const { fetch } = state.inner;
   if (!call) return fetch(url, init);
   delete init[CALL];
-  return send(call, init.signal, (signal) => fetch(url, { ...init, signal }), true);
+  return send(call, init.signal, (signal) => fetch(url, { ...init, signal }));
 }
 
 module.exports = { wrap };

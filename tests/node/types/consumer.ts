@@ -2,15 +2,21 @@
 
 import { AcquireTimeoutError, BackoffPlan, Bucket, Feedback, LIMITS_MAX, Limit, LimitError, Limiter, ManualClock, NEVER,
   NeverAdmittedError, PROVIDERS, Permit, QueueFullError, Reading, Route, VERSION, adaptive, calendarDay, calendarMonth,
-  concurrent, fixed, learned, parse, per, perMinute, perSecond, ramp, sliding } from 'rlimit';
+  concurrent, fixed, learned, limitFetch, parse, per, perMinute, perSecond, ramp, sliding } from 'rlimit';
 import type { Cost, FullCost, LimiterOptions, Priority, SavedQuota, Status } from 'rlimit';
 import rlimit = require('rlimit');
 
 function same<T>(value: T): T { return value; }
 
-const claude = new Limiter({ requests: perMinute(50), inputTokens: [perMinute(80_000), sliding(500, 1000, { cells: 0 })],
-  outputTokens: null, concurrency: adaptive({ least: 1 }), ramp: true, provider: 'anthropic', queue: 10, ageing: Infinity,
+const claude = new Limiter({ requests: perMinute(50),
+  inputTokens: [perMinute(80_000), sliding(500, 1000, { cells: 0 })], outputTokens: null,
+  concurrency: adaptive({ least: 1 }), ramp: true, provider: 'anthropic', queue: 10, ageing: Infinity,
   clock: () => performance.now(), name: 'claude', unref: true });
+const prices = { inputPrice: 3, outputPrice: 15 };
+limitFetch(claude, { prices });
+limitFetch(claude, { prices: { 'claude-sonnet': prices, '*': prices } });
+// @ts-expect-error: both prices, in dollars
+limitFetch(claude, { prices: { inputPrice: 3 } });
 
 export async function use(signal: AbortSignal, reply?: { usage: { input_tokens: number } }): Promise<void> {
   const permit: Permit = await claude.acquire({ inputTokens: 1200 }, { signal, priority: 'high', timeout: 30_000 });
