@@ -13,7 +13,7 @@ INCLUDE := $(DESTDIR)$(PREFIX)/include
 LIB := $(DESTDIR)$(PREFIX)/lib
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 demo: setup-demo build/batch build/venv/.package node ## 500 support tickets through a metered relay, the usual way and limited, told no limits; INPUT=file (COLUMN=name) for yours
 	@PYTHONPATH=tests $(PYTHON) examples/demo.py $(if $(COLUMN),--column "$(COLUMN)") $(if $(INPUT),"$(INPUT)")
