@@ -1620,8 +1620,8 @@ RLM_I_DEF uint64_t rlm_tsc_now(const rlm_tsc *tsc) {
    whole, if it is not too large to count with; else only the token is whole. Returns ticks a token. */
 static uint64_t rlm_i_token(uint64_t p, uint64_t q, uint64_t burst, uint64_t guard_ns) {
     uint64_t ticks = q * ((9 + q) / q), token = p * ((9 + q) / q);
-    bool fits = q <= 1024 && rlm_i_mul_high(burst, token) == 0 && burst * token <= UINT64_C(1) << 58 &&
-                guard_ns <= (UINT64_C(1) << 58) / ticks;
+    bool fits = q <= 1024 && rlm_i_mul_high(p, ticks) == 0 && rlm_i_mul_high(burst, token) == 0 &&
+                burst * token <= UINT64_C(1) << 58 && guard_ns <= (UINT64_C(1) << 58) / ticks;
     return fits || q <= 19 ? token : rlm_i_scale_up(10, p, q);
 }
 
@@ -1646,7 +1646,8 @@ static int rlm_i_rate_set(rlm_i_rate *rate, const rlm_limit *limit, uint64_t now
     rlm_i_store_seq_cst(&rate->since_max_ns, (UINT64_C(1) << 62) / (whole + 1));
     rlm_i_store_seq_cst(&rate->ticks_per_ns, whole);
     rlm_i_store_seq_cst(&rate->ticks_per_ns_frac, frac);
-    rlm_i_store_seq_cst(&rate->ns_per_tick_frac, inverse + (remainder != 0));
+    /* inexact: of the slope, which is just below the rate */
+    rlm_i_store_seq_cst(&rate->ns_per_tick_frac, inverse + (inexact ? 2 : remainder != 0));
     rlm_i_store_seq_cst(&rate->token, token);
     rlm_i_store_seq_cst(&rate->burst, limit->burst);
     rlm_i_store_seq_cst(&rate->burst_ticks, limit->burst * token);

@@ -776,6 +776,24 @@ static void a_bucket_is_plain_memory(void) {
     CHECK_EQ(rlm_bucket_take(&copy, 1, START), SECOND / 10);
 }
 
+/* Found by proof (tests/proof): 64 bits were too few for these rates, and a wait could be a nanosecond short. */
+static void rates_of_months_with_small_bursts(void) {
+    rlm_limit limit = rlm_per(RLM_CUSTOM, 587, 364 * RLM_DAY_NS + 1);
+    rlm_bucket bucket;
+    uint64_t wait_ns;
+    limit.burst = 8;
+    CHECK_EQ(rlm_bucket_init(&bucket, &limit, 200 * RLM_DAY_NS), RLM_OK);
+    CHECK_EQ(rlm_bucket_take(&bucket, 8, 200 * RLM_DAY_NS), 0);
+    wait_ns = rlm_bucket_peek(&bucket, 1, 200 * RLM_DAY_NS);
+    CHECK(wait_ns >= UINT64_C(53576831345826) && wait_ns <= UINT64_C(53576831345828)); /* 364 days / 587 */
+    CHECK_EQ(rlm_bucket_take(&bucket, 1, 200 * RLM_DAY_NS + wait_ns), 0);
+    limit = rlm_per(RLM_CUSTOM, 53454526, UINT64_C(9880498404795223));
+    limit.burst = 550673718;
+    CHECK_EQ(rlm_bucket_init(&bucket, &limit, 0), RLM_OK);
+    CHECK_EQ(rlm_bucket_take(&bucket, limit.burst, 0), 0);
+    CHECK_EQ(rlm_bucket_peek(&bucket, 195361398, rlm_bucket_peek(&bucket, 195361398, 0)), 0);
+}
+
 static const check_case cases[] = {
     CASE(constructors),
     CASE(bad_limits_change_nothing),
@@ -811,6 +829,7 @@ static const check_case cases[] = {
     CASE(life_of_a_bucket),
     CASE(long_waits_are_exact),
     CASE(a_bucket_is_plain_memory),
+    CASE(rates_of_months_with_small_bursts),
 };
 
 CHECK_MAIN(cases)
