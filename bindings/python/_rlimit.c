@@ -538,7 +538,10 @@ static void clock_clear(Clock *clock) {
 
 static int clock_call(const Clock *clock, uint64_t *now_ns) {
     PyObject *answer = PyObject_CallNoArgs(clock->callable);
-    int status = answer == NULL ? -1 : whole_number(answer, "clock", UINT64_MAX, now_ns);
+    int status = -1;
+    if (answer != NULL && (PyBool_Check(answer) || !PyIndex_Check(answer)))
+        PyErr_Format(PyExc_TypeError, "clock: must return nanoseconds as an int, not %s", Py_TYPE(answer)->tp_name);
+    else if (answer != NULL) status = whole_number(answer, "clock", UINT64_MAX, now_ns);
     Py_XDECREF(answer);
     return status;
 }
@@ -1181,12 +1184,16 @@ static uint64_t amount_at(const Limiter *limiter, int index, const rlm_cost *cos
     return limiter->core->entry[index].kind == RLM_CONCURRENCY ? 1 : amounts.of[limiter->core->entry[index].meter];
 }
 
+/* A subclass may have an __init__ that does not call ours. */
+static bool limiter_begun(const Limiter *limiter) {
+    if (RLM_I_LIKELY(limiter->core->count != 0)) return true;
+    PyErr_SetString(PyExc_RuntimeError, "Limiter: __init__ was not called, or failed");
+    return false;
+}
+
 static int raise_never(Limiter *limiter, const rlm_cost *cost, uint64_t now_ns) {
     int binding = -1;
-    if (limiter->core->count == 0) {
-        PyErr_SetString(PyExc_RuntimeError, "Limiter: __init__ was not called, or failed");
-        return -1;
-    }
+    if (!limiter_begun(limiter)) return -1;
     (void)rlm_check(limiter->core, cost, now_ns, &binding);
     if (binding < 0) {
         PyErr_SetString(limiter->state->never_error, "the cost is larger than a limit: waiting does not help");
@@ -1678,12 +1685,21 @@ static int log_wait(Acquire *self, uint64_t sleep_ns) {
     return answer == NULL ? -1 : 0;
 }
 
+/* -1 and an error where an event loop runs in this thread: it would stand still. */
+static int refuse_in_loop(void) {
+    PyObject *module = PyImport_ImportModule("rlimit._waiting");
+    PyObject *answer = module == NULL ? NULL : PyObject_CallMethod(module, "refuse_in_loop", NULL);
+    Py_XDECREF(module);
+    Py_XDECREF(answer);
+    return answer == NULL ? -1 : 0;
+}
+
 /* Waits in this thread: 0 admitted, -1 an error. */
 static int wait_in_thread(Acquire *self) {
     int status = acquire_now(self);
     uint64_t sleep_ns;
     if (status != 0) return status < 0 ? -1 : 0;
-    if (import_waiting(self->limiter->state) < 0) return -1;
+    if (import_waiting(self->limiter->state) < 0 || refuse_in_loop() < 0) return -1;
     self->lock = PyThread_allocate_lock();
     if (self->lock == NULL) return PyErr_NoMemory(), -1;
     PyThread_acquire_lock(self->lock, NOWAIT_LOCK);
@@ -1701,7 +1717,9 @@ PyDoc_STRVAR(
     "wait() -> Permit\n\nWaits in the queue, in this thread, and returns the permit. The interpreter is free meanwhile; a "
     "signal's\n"
     "handler that raises (KeyboardInterrupt) ends the wait. Not in a coroutine: await the object instead.\n\n"
-    "Raises AcquireTimeout, QueueFull, NeverAdmitted, AcquireCancelled; RuntimeError if it was waited for already.\n\n"
+    "Raises AcquireTimeout, QueueFull, NeverAdmitted, AcquireCancelled; RuntimeError if it was waited for already, or an event "
+    "loop of\n"
+    "this thread would have to stand still.\n\n"
     ">>> permit = Limiter(requests=per_minute(50)).acquire(timeout=30).wait()");
 static PyObject *acquire_wait(Acquire *self, PyObject *unused) {
     (void)unused;
@@ -2055,8 +2073,9 @@ PyDoc_STRVAR(
     "of priorities (\"critical\", \"high\", \"normal\", \"low\") and of coming. timeout: seconds in the queue at most; 0 "
     "does not wait. What\n"
     "the request itself takes does not count.\n\n"
-    "In a coroutine write `async with` or `await`: `with` and .wait() would block the event loop until there is room. It is "
-    "awaitable,\n"
+    "In a coroutine write `async with` or `await`: `with` and .wait() raise RuntimeError where they would block asyncio's event "
+    "loop until\n"
+    "there is room (but in a notebook, whose own loop may well stand still). It is awaitable,\n"
     "but no coroutine, which asyncio.create_task wants: write asyncio.ensure_future(limiter.acquire()), or give "
     "create_task a\n"
     "coroutine of your own that awaits it; asyncio.gather and asyncio.wait_for take it as it is.\n\n"
@@ -2071,6 +2090,7 @@ static PyObject *limiter_acquire(Limiter *self, PyObject *const *args, Py_ssize_
     Acquire *waiter;
     int status = 0;
     if (given != 0) return no_positional("acquire", given), NULL;
+    if (!limiter_begun(self)) return NULL;
     waiter = acquire_new(self);
     if (waiter == NULL) return NULL;
     for (i = 0; i < count && status == 0; i++) {
@@ -2118,7 +2138,7 @@ static PyObject *check_cost(Limiter *self, const rlm_cost *cost) {
 }
 static PyObject *limiter_check(Limiter *self, PyObject *const *args, Py_ssize_t given, PyObject *keywords) {
     rlm_cost cost = {1, 0, 0, 0, 0};
-    if (cost_of(self->state, "check", args, given, keywords, &cost) < 0) return NULL;
+    if (!limiter_begun(self) || cost_of(self->state, "check", args, given, keywords, &cost) < 0) return NULL;
     return check_cost(self, &cost);
 }
 
@@ -2144,7 +2164,8 @@ static PyObject *limiter_debit(Limiter *self, PyObject *const *args, Py_ssize_t 
     rlm_cost cost = {0, 0, 0, 0, 0};
     uint64_t now_ns;
     int status;
-    if (cost_of(self->state, "debit", args, given, keywords, &cost) < 0 || clock_read(&self->clock, &now_ns) < 0)
+    if (!limiter_begun(self) || cost_of(self->state, "debit", args, given, keywords, &cost) < 0 ||
+        clock_read(&self->clock, &now_ns) < 0)
         return NULL;
     status = rlm_debit(self->core, &cost, now_ns);
     if (status == RLM_OK) Py_RETURN_NONE;
@@ -2158,7 +2179,7 @@ static PyObject *limiter_status(Limiter *self, PyObject *unused) {
     uint64_t now_ns;
     size_t i, count = (size_t)self->core->count;
     (void)unused;
-    if (clock_read(&self->clock, &now_ns) < 0) return NULL;
+    if (!limiter_begun(self) || clock_read(&self->clock, &now_ns) < 0) return NULL;
     notice_fork(self);
     limits = PyTuple_New((Py_ssize_t)count);
     for (i = 0; limits != NULL && i < count; i++) {
@@ -2214,6 +2235,7 @@ static PyObject *limiter_pause(Limiter *self, PyObject *args) {
     int status;
     if (!PyArg_ParseTuple(args, "nO", &index, &seconds)) return NULL;
     if (seconds == Py_None) return must_be("seconds", "a number of seconds", seconds), NULL;
+    if (!limiter_begun(self)) return NULL;
     if (seconds_of(seconds, "seconds", UINT64_C(1) << 55, NULL, &wait_ns) < 0 || clock_read(&self->clock, &now_ns) < 0)
         return NULL;
     status = rlm_pause(self->core, index < 0 ? RLM_ALL : (size_t)index, wait_ns, now_ns);

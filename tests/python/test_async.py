@@ -615,3 +615,37 @@ def test_debug_mode():
         for task in tasks:
             (await task).settle()
     asyncio.run(main(), debug=True)
+
+
+def test_a_plain_wait_does_not_block_the_loop():
+    """What is admitted at once passes, as ever; what would have to wait says what to write."""
+    limiter = rlimit.Limiter(concurrency=1)
+
+    async def main():
+        with limiter.acquire() as permit:
+            assert permit.state == "out"
+            for wait in (lambda: limiter.acquire().wait(), lambda: limiter.acquire(timeout=5).__enter__()):
+                with pytest.raises(RuntimeError, match="async with"):
+                    wait()
+            with pytest.raises(rlimit.AcquireTimeout):
+                limiter.acquire(timeout=0).wait()
+            assert (limiter.status().active, limiter.status().queued) == (1, 0)
+            waits = asyncio.get_running_loop().run_in_executor(None, lambda: limiter.acquire(timeout=5).wait())
+            while limiter.status().queued == 0:  # another thread may wait
+                await asyncio.sleep(0.001)
+        (await waits).settle()
+        async with limiter.acquire():
+            pass
+    asyncio.run(main())
+    assert limiter.status().active == 0
+
+
+def test_a_notebook_blocks(monkeypatch):
+    """Its cells run inside a loop, and stop it while they run."""
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    limiter = rlimit.Limiter(concurrency=1)
+
+    async def main():
+        with limiter.acquire(), pytest.raises(rlimit.AcquireTimeout):
+            limiter.acquire(timeout=0.01).wait()
+    asyncio.run(main())

@@ -225,3 +225,112 @@ def test_errors_keep_what_they_are():
         with pytest.raises(Library) as error:
             gate.open("POST", "http://relay/", BODY).wait()
     assert isinstance(error.value, rlimit.AcquireTimeout) and type(error.value).__name__ == "AcquireTimeout" and str(error.value)
+
+
+# Prices.
+
+PRICES = (3.0, 15.0)
+
+
+def dollars(limiter):
+    return settled(limiter)["microdollars"]
+
+
+def budget(**more):
+    return counting(microdollars=rlimit.calendar_month(10 ** 12), **more)
+
+
+def paid(usage, status=200, headers=JSON, end="finish", provider="openai", prices=PRICES):
+    limiter = budget()
+    call = call_of(limiter, provider=provider, prices=prices)
+    assert call.cost["microdollars"] == 10 * 3 + 50 * 15, "the estimate"
+    call.answered(status, headers)
+    call.feed(usage)
+    getattr(call, end)()
+    assert nothing_held(limiter)
+    return dollars(limiter)
+
+
+@pytest.mark.parametrize("usage, expected", [
+    ({"usage": {"prompt_tokens": 3, "completion_tokens": 4}}, 3 * 3 + 4 * 15),  # also where the tokens stay as estimated
+    ({"usage": {"prompt_tokens": 30, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 20}}}, 30 * 3 + 4 * 15),
+    ({"usage": {"input_tokens": 3, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 7, "output_tokens": 4}},
+     (3 + 5 + 2 * 7) * 3 + 4 * 15),
+    ({"usage": {"completion_tokens": 4}}, 10 * 3 + 4 * 15),  # what is not told is as estimated
+    ({"answer": 42}, 10 * 3 + 50 * 15)])
+def test_a_budget_is_settled_with_the_usage(usage, expected):
+    for provider in ("openai", "anthropic", "bedrock"):
+        assert paid(json.dumps(usage).encode(), provider=provider) == expected
+
+
+def test_a_budget_where_there_is_no_good_answer():
+    assert paid(b"{}", status=429) == paid(b"", status=302) == 0
+    assert paid(b"{}", status=500) == 780, "it may have been processed"
+    start = b'data: {"type":"message_start","message":{"usage":{"input_tokens":12,"cache_read_input_tokens":8,"output_tokens":1}}}\n\n'
+    delta = b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"x"}}\n\n'
+    assert paid(start + delta * 60, headers=STREAM, end="close") == 20 * 3 + 60 * 15
+    assert paid(start + delta, headers=STREAM, end="close") == 20 * 3 + 50 * 15
+    assert paid(b"", headers=STREAM, end="close") == 780
+
+
+def test_a_budget_holds_requests_back():
+    limiter = budget()
+    gate = Gate(rlimit.Limiter(microdollars=rlimit.calendar_month(1000)), prices=PRICES, queue_timeout=0)
+    gate.open("POST", "/v1/chat/completions", BODY).wait()
+    with pytest.raises(rlimit.AcquireTimeout):
+        gate.open("POST", "/v1/chat/completions", BODY).wait()
+    assert dollars(limiter) == 0
+
+
+def test_prices_by_model():
+    class Library(Exception):
+        pass
+    gate = Gate(budget(), prices={"a": (1, 2), "b": (0, 0)}, base=Library)
+
+    def cost(path="/v1/chat/completions", **body):
+        return gate.open("POST", "https://relay" + path, json.dumps(dict(json.loads(BODY), **body))).cost.get("microdollars")
+    assert cost(model="a") == 110 and cost(model="b") == 0
+    assert cost("/v1beta/models/a:generateContent") == cost("/model/a/invoke") == cost("/openai/deployments/a/chat/completions") == 110
+    for body, named in (({"model": "c"}, "model 'c'"), ({}, "names no model")):
+        with pytest.raises(ValueError, match="^prices: a request to https://relay/.*%s" % named) as error:
+            cost(**body)
+        assert isinstance(error.value, Library)
+    gate = Gate(budget(), prices={"a": (1, 2), "*": (2, 4)})
+    assert cost(model="a") == 110 and cost(model="c") == cost() == 220
+
+
+def test_a_budget_is_not_passed_silently():
+    for limit in ("microdollars", "custom"):
+        limiter = counting(**{limit: rlimit.calendar_month(5)})
+        with pytest.raises(ValueError, match="^%s: the limiter has a limit of %s" % (
+                "prices" if limit == "microdollars" else "cost", limit)):
+            Gate(limiter)
+    gate = Gate(budget(), prices=PRICES)
+    for body in (b"audio", Ellipsis, b"{}", b"[]"):
+        with pytest.raises(ValueError, match="^prices: a request to http://relay/v1/audio cannot be priced"):
+            gate.open("POST", "http://relay/v1/audio?key=secret", body)
+    for method, path, body in (("GET", "/v1/models", None), ("POST", "/v1/messages/count_tokens", BODY), ("POST", "/v1/files", Ellipsis)):
+        assert gate.open(method, path, body).cost == {"requests": 1}, "free"
+
+
+def test_prices_of_what_the_user_estimates():
+    """A cost function's tokens are priced, unless it tells microdollars, or takes no tokens."""
+    costs = iter([{"input_tokens": 100}, {"input_tokens": 100, "microdollars": 5}, {"requests": 1}, None])
+    gate = Gate(budget(), prices=PRICES, cost=lambda request: next(costs))
+    assert [call and call.cost.get("microdollars") for call in (gate.open("POST", "/", Ellipsis) for _ in range(4))] == [300, 5, None, None]
+    limiter = budget(custom=rlimit.calendar_month(10 ** 6))
+    call = call_of(limiter, cost=lambda request: {"microdollars": 5, "custom": 2})
+    call.answered(429, JSON)
+    call.finish()
+    assert dollars(limiter) == 0 and settled(limiter)["custom"] == 2
+
+
+@pytest.mark.parametrize("prices, error, text", [
+    (3, TypeError, "prices: must be a pair"), ((3,), ValueError, "prices: must be two prices"),
+    ((3, -1), ValueError, r"prices\[1\]: must be 0 to"), (("3", 1), TypeError, r"prices\[0\]: must be"), ({}, ValueError, "prices: no model"),
+    ({"m": 3}, TypeError, r"prices\['m'\]: must be a pair"), ({"m": (1, float("nan"))}, ValueError, r"prices\['m'\]\[1\]: must be"),
+    ({5: (1, 2)}, TypeError, "prices: must be of names of models")])
+def test_prices_that_will_not_do(prices, error, text):
+    for limiter in (budget(), counting()):
+        with pytest.raises(error, match="^" + text):
+            Gate(limiter, prices=prices)

@@ -170,6 +170,11 @@ def test_the_cost_of_a_model_has_its_price():
     assert "microdollars" not in config.models["small"].cost(body)
 
 
+def test_the_prices_of_a_model():
+    config = read(GOOD + "[models.embeddings]\nconcurrency = 1\ninput_price = 0.1\n")
+    assert [model.prices for model in config.models.values()] == [(3.0, 15), None, (0.1, 0)]
+
+
 # -- What is wrong --
 
 def test_an_error_names_file_key_and_value():
@@ -376,3 +381,21 @@ def test_the_error_can_be_pickled():
         read("[tiers.t]\nconcurrency = 0")
     again = pickle.loads(pickle.dumps(caught.value))
     assert str(again) == str(caught.value) and again.problems == caught.value.problems and isinstance(again, ValueError)
+
+
+# -- Budgets --
+
+TIER = "[tiers.t]\ndollars_per_calendar_month = 50\n"
+
+
+def test_a_budget_needs_prices():
+    message = "has a limit of dollars, and no input_price and no output_price to count them by (dollars for a million tokens)"
+    assert only("[models.m]\nmicrodollars_per_day = 5\n") == ("models.m", "", message)
+    assert only(TIER + '[models.m]\ntier = "t"\n') == ("models.m", "", message)
+    assert "no output_price to" in only(TIER + '[models.m]\ntier = "t"\ninput_price = 1\n')[2]
+
+
+def test_a_budget_with_prices():
+    assert list(read(TIER).tiers) == ["t"], "a tier alone has none"
+    assert read(TIER + '[models.m]\ntier = "t"\ninput_price = 1\noutput_price = 0\n').models["m"].prices == (1, 0)
+    only("[models.m]\ndollars_per_day = 5\ninput_price = -1\noutput_price = 1\n")  # said once

@@ -70,7 +70,7 @@ CALLS = {
     "settle": (lambda value: limiter().try_acquire().settle(requests=value), "requests|settle: more debt"),
     "observe": (lambda value: limiter().observe(value), "feedback"), "observe permit": (lambda value: limiter().observe(Feedback(), value), "permit"),
     "sync_wall_clock": (lambda value: limiter().sync_wall_clock(value), "wall_ns"),
-    "pause": (lambda value: limiter().pause(value), "seconds"), "pause meter": (lambda value: limiter().pause(1, value), "which"),
+    "pause": (lambda value: limiter().pause(value), "seconds"), "pause meter": (lambda value: limiter().pause(1, value), "meter"),
     "reconfigure which": (lambda value: limiter().reconfigure(value, per_minute(3)), "which|concurrency|requests"),
     "reconfigure": (lambda value: limiter().reconfigure(0, value), "limit"),
     "reconfigure concurrency": (lambda value: limiter().reconfigure("concurrency", value), "limit|amount"),
@@ -268,3 +268,29 @@ def test_retries_are_counted(is_async):
 
 def test_an_outcome_of_anything_can_be_shown():
     assert repr(rlimit.Outcome("a", None)) == "Outcome(item='a', index=None, value=None)"
+
+
+@pytest.mark.parametrize("call", [
+    lambda limiter: limiter.status(), lambda limiter: limiter.check(), lambda limiter: limiter.acquire(), lambda limiter: limiter.try_acquire(),
+    lambda limiter: limiter.debit(requests=1), lambda limiter: limiter.pause(1)])
+def test_a_subclass_that_does_not_begin(call):
+    class Mine(rlimit.Limiter):
+        def __init__(self):
+            pass
+    with pytest.raises(RuntimeError, match="^Limiter: __init__ was not called"):
+        call(Mine())
+
+
+@pytest.mark.parametrize("call, error, text", [
+    (lambda limiter: rlimit.Limiter(requests=rlimit.per_minute(5), clock=lambda: 1.5), TypeError,
+     "clock: must return nanoseconds as an int, not float"),
+    (lambda limiter: rlimit.Limiter(requests=rlimit.per_minute(5), clock=lambda: True), TypeError,
+     "clock: must return nanoseconds as an int, not bool"),
+    (lambda limiter: limiter.pause(1, meter="zz"), ValueError, "meter: no limit 'zz'; there are requests, concurrency"),
+    (lambda limiter: limiter.pause(1, meter=1.5), TypeError, "meter: must be the name of a meter"),
+    (lambda limiter: limiter.reconfigure("zz", 5), ValueError, "which: no limit 'zz'"),
+    (lambda limiter: limiter.reconfigure("concurrency", 0), ValueError, "limit: must be 1 to 2^31, not 0")])
+def test_the_argument_that_was_given_is_named(call, error, text):
+    with pytest.raises(error) as caught:
+        call(rlimit.Limiter(requests=rlimit.per_minute(5), concurrency=3))
+    assert str(caught.value).startswith(text)

@@ -4,6 +4,8 @@ import asyncio
 import gc
 import importlib
 import logging
+import socket
+import threading
 
 import pytest
 
@@ -258,3 +260,61 @@ def test_the_two_modules_are_the_same():
     folder = pathlib.Path(rlimit.__file__).parent
     wanted = (folder / "httpx.py").read_text().replace("httpx", "httpx2").replace("._httpx2 import", "._httpx import")
     assert (folder / "httpx2.py").read_text() == wanted
+
+
+@WAYS
+def test_dropped_in_the_middle(library, way):
+    """Without the garbage collector."""
+    limiter = counting()
+    server, url = slow_stream()
+
+    async def main():
+        async with new_async_client(library, way, limiter) as client:
+            response = await client.send(client.build_request("POST", url, json=BODY), stream=True)
+            lines = response.aiter_lines()
+            assert await lines.__anext__() and limiter.status().active == 1
+            await lines.aclose()
+            del lines, response
+            await asyncio.sleep(0.01)
+            assert limiter.status().active == 0
+    gc.collect()
+    gc.disable()
+    try:
+        with new_client(library, way, limiter) as client:
+            response = client.send(client.build_request("POST", url, json=BODY), stream=True)
+            for _ in response.iter_lines():
+                assert limiter.status().active == 1
+                break
+            del response
+            assert limiter.status().active == 0
+        run(main())
+    finally:
+        gc.enable()
+        server.close()
+
+
+def slow_stream():
+    """A server whose answers begin and do not end."""
+    server = socket.create_server(("127.0.0.1", 0))
+    kept = []
+
+    def serve():
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\ndata: 2\n\n")
+            kept.append(connection)
+    threading.Thread(target=serve, daemon=True).start()
+    return server, "http://127.0.0.1:%d/" % server.getsockname()[1]
+
+
+@WAYS
+def test_how_long_it_took(library, answers, way):
+    with new_client(library, way, counting()) as client:
+        with client.stream("POST", answers.url + "/plain", json=BODY) as response:
+            response.read()
+        assert response.elapsed.total_seconds() > 0
+        assert client.post(answers.url + "/plain", json=BODY).elapsed.total_seconds() > 0

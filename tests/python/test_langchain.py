@@ -108,3 +108,11 @@ def test_rate_limiter_without_blocking():
 def test_not_a_model():
     with pytest.raises(TypeError, match="RateLimiter"):
         rlimit.langchain.limit(object(), rlimit.Limiter(provider="openai"))
+
+
+def test_a_budget_is_not_passed_silently():
+    limiter = rlimit.Limiter(microdollars=rlimit.calendar_month(100))
+    with pytest.raises(ValueError, match="^microdollars: the limiter has a limit of it"):
+        rlimit.langchain.RateLimiter(limiter)
+    hook = rlimit.langchain.RateLimiter(limiter, microdollars=60)
+    assert hook.acquire() and not hook.acquire(blocking=False)

@@ -221,7 +221,7 @@ def test_bad_arguments():
                        (lambda: limiter.observe(5), "feedback: must be a Feedback"), (lambda: limiter.observe(
                            Feedback(), 5), "permit: must be a Permit"),
                        (lambda: limiter.observe(), "takes feedback"), (lambda: limiter.pause("x"),
-                        "seconds"), (lambda: limiter.pause(1, "custom"), "which: no limit"),
+                        "seconds"), (lambda: limiter.pause(1, "custom"), "meter: no limit"),
                        (lambda: limiter.reconfigure("requests", "x"), "limit: must be a Limit"), (lambda: limiter.restore([5]), "saved: must be what")):
         with pytest.raises((TypeError, ValueError)) as caught:
             call()
@@ -342,7 +342,10 @@ def test_a_subclass_without_init():
         Lazy().try_acquire()
     with pytest.raises(RuntimeError, match="__init__ was not called"):
         Lazy().acquire().wait()
-    Lazy().status(), Lazy().check(), Lazy().close(), repr(Lazy())
+    for call in (Lazy().status, Lazy().check, Lazy().acquire):
+        with pytest.raises(RuntimeError, match="__init__ was not called"):
+            call()
+    Lazy().close(), repr(Lazy())
 
 
 def test_init_twice():
@@ -529,7 +532,7 @@ def test_clocks():
     times[0] = -1
     with pytest.raises(IndexError):
         broken.try_acquire()
-    with pytest.raises(TypeError, match="clock: must be an int, not float"):
+    with pytest.raises(TypeError, match="clock: must return nanoseconds as an int, not float"):
         Limiter(requests=per_second(1), clock=lambda: 1.0)
     fast = Limiter(requests=per_second(1), clock=rlimit._rlimit.now_coarse)
     assert fast.try_acquire() is not None

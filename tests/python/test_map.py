@@ -751,3 +751,22 @@ def test_context_variables_are_there(function):
     async def main():
         return [value for _, _, value, _ in await collect_async(amap(chosen, range(5), workers=2))]
     assert asyncio.run(main()) == [7] * 5
+
+
+@pytest.mark.parametrize("how", ["threads", "loop", "amap"])
+def test_what_was_paid_for_is_kept_where_actual_fails(how):
+    limiter = rlimit.Limiter(requests=rlimit.per_minute(50))
+
+    async def ask(item):
+        return item * 2
+
+    async def gather():
+        return [outcome async for outcome in rlimit.amap(ask, [21], limiter=limiter, actual=lambda value: value["usage"])]
+    if how == "amap":
+        outcome, = asyncio.run(gather())
+    else:
+        outcome, = rlimit.map(ask if how == "loop" else lambda item: item * 2, [21], limiter=limiter, actual=lambda value: value["usage"])
+    assert outcome.value == 42 and isinstance(outcome.error, TypeError) and not outcome.ok
+    assert limiter.status().active == 0 and limiter.status().limits[0].used == 1
+    with pytest.raises(TypeError):
+        outcome.result()

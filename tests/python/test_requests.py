@@ -1,7 +1,9 @@
 """requests, limited: against the referee, and against answers in every dress."""
 
 import gc
+import io
 import logging
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -37,8 +39,8 @@ def test_answers_that_tell_no_usage(answers, path):
     limiter = counting()
     with session_of(limiter, provider="litellm") as session:
         session.post(answers.url + "/" + path, json=BODY)
-        with session.post(answers.url + "/plain", json=BODY, stream=True) as response:
-            assert response.raw.read(), "read around requests: no usage is seen"
+        with session.post(answers.url + "/gzip", json=BODY, stream=True) as response:
+            assert response.raw.read(), "read around requests, still compressed: no usage is seen"
     assert settled(limiter) == {name: 2 * amount for name, amount in ESTIMATE.items()} and nothing_held(limiter)
 
 
@@ -164,3 +166,33 @@ def test_a_second_line_changes_the_limiter(answers):
     assert (settled(first)["requests"], settled(second)["requests"]) == (1, 1)
     with pytest.raises(TypeError, match="session"):
         rlimit.requests.limit(requests, first)
+
+
+@pytest.mark.parametrize("path", ["plain", "gzip", "stream", "stream-gzip"])
+@pytest.mark.parametrize("how", ["read", "decoded", "parts", "copy", "read1", "lines"])
+def test_read_from_raw(answers, path, how):
+    """The end of raw is the end of the call."""
+    limiter = counting(concurrency=1)
+    session = session_of(limiter, provider="litellm")
+    response = session.post(answers.url + "/" + path, json=BODY, stream=True)
+    raw = response.raw
+    decoded = how in ("decoded", "lines") or "gzip" not in path
+    if how in ("read", "decoded"):
+        data = raw.read(decode_content=True) if how == "decoded" else raw.read()
+    elif how == "parts":
+        parts = [raw.read(100)]
+        assert limiter.status().active == 1
+        while parts[-1]:
+            parts.append(raw.read(100))
+        data = b"".join(parts)
+    elif how == "copy":
+        file = io.BytesIO()
+        shutil.copyfileobj(raw, file)
+        data = file.getvalue()
+    elif how == "read1":
+        data = b"".join(iter(lambda: raw.read1(1000), b""))
+    else:
+        data = b"\n".join(raw)
+    assert limiter.status().active == 0, "while the response is still there"
+    assert settled(limiter) == (ACTUAL if decoded else ESTIMATE)
+    assert len(data) > 300 if decoded else data[:2] == b"\x1f\x8b"

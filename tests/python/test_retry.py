@@ -755,3 +755,9 @@ def test_a_manual_clock_under_trio():
 def test_names_are_exported():
     for name in ("Backoff", "Delays", "RetryBudget", "retry", "classify", "Classified"):
         assert hasattr(rlimit, name)
+
+
+def test_the_floor_that_is_not_given_is_within_the_cap():
+    assert "floor=0.02" in repr(Backoff(base=0.01, cap=0.02)) and "floor=0.1" in repr(Backoff())
+    with pytest.raises(ValueError, match="^floor: must be at most cap"):
+        Backoff(base=0.01, cap=0.02, floor=0.1)

@@ -223,3 +223,51 @@ def test_larger_than_a_limit(referee, way):
     with pytest.raises(rlimit.NeverAdmitted, match="tokens"):
         client.messages.create(**body(1, max_tokens=200))
     assert relay.total["received"] == 0 and nothing_held(limiter)
+
+
+def test_retries_of_the_sdk_are_counted(referee, way):
+    relay = referee()
+    limiter = limiter_of(relay)
+    relay.fault("500", count=2)
+    assert sync_client(way, relay, limiter).messages.create(**body(1)).content
+    status = limiter.status()
+    assert (status.retried, status.succeeded, status.failed) == (2, 1, 2)
+
+
+@pytest.mark.skipif(len(WAYS) < 2, reason="no middleware")
+def test_two_limiters_on_one_client(referee, way):
+    relay = referee(concurrency=1)
+    limiter = limiter_of(relay)
+    if way == "middleware":
+        client = sync_client(way, relay, limiter)
+        for copy in (client, client.with_options(max_retries=0)):
+            with pytest.raises(ValueError, match="has a limiter already"):
+                rlimit.anthropic.limit(copy, limiter)
+        assert client.messages.create(**body(1)).content
+        return
+    more = [rlimit.anthropic.Middleware(limiter_of(relay))]
+    with pytest.raises(ValueError, match="has a limiter already") as error:
+        sync_client(way, relay, limiter).with_options(middleware=more).messages.create(**body(1))
+    assert isinstance(error.value, anthropic.AnthropicError)
+
+    async def main():
+        async with async_client(way, relay, limiter) as client:
+            await client.with_options(middleware=more).messages.create(**body(1))
+    with pytest.raises(ValueError, match="has a limiter already"):
+        run(main())
+    assert relay.total["received"] == 0 and nothing_held(limiter) and settled(limiter)["requests"] == 0
+
+
+@pytest.mark.skipif(len(WAYS) < 2, reason="no middleware")
+def test_another_client_is_asked_from_middleware(referee, way):
+    relay = referee(charge="actual")
+    limiter = limiter_of(relay)
+    guard = sync_client("limit", relay, limiter)
+
+    def ask_first(request, call_next):
+        guard.messages.create(**body(2))
+        return call_next(request)
+    client = sync_client("middleware", relay, limiter)
+    client = client.with_options(middleware=[*client.middleware, ask_first])
+    assert client.messages.create(**body(1)).content
+    agreed(relay, limiter)

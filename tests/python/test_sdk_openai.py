@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -531,3 +532,71 @@ def test_wrong_cost_functions(referee, function, text):
         client.chat.completions.create(**body(1))
     assert not isinstance(caught.value, openai.APIConnectionError)
     assert relay.total["received"] == 0 and nothing_held(limiter)
+
+
+def test_a_budget_in_dollars(referee):
+    """The second request would pass the budget: it is never sent. A model without a price is refused, and not retried."""
+    relay = referee()
+    limiter = limiter_of(relay, microdollars=rlimit.calendar_month(1000))
+    with pytest.raises(ValueError, match="^prices: "):
+        sync_client(relay, limiter)
+    client = sync_client(relay, limiter, prices={"m": (0, 60)}, queue_timeout=0.01)
+    reply = client.chat.completions.create(**body(1))
+    assert settled(limiter)["microdollars"] == 60 * reply.usage.completion_tokens
+    with pytest.raises(ValueError, match="there is none of model 'other'") as error:
+        client.chat.completions.create(**body(2, model="other"))
+    assert isinstance(error.value, openai.OpenAIError)
+    with pytest.raises(rlimit.AcquireTimeout, match="microdollars"):
+        client.chat.completions.create(**body(2))
+    assert relay.settled_in(None)["received"] == 1 and nothing_held(limiter)
+
+
+def test_only_its_own_clients():
+    anthropic = pytest.importorskip("anthropic")
+
+    class Mine(openai.OpenAI):
+        pass
+    limiter = counting()
+    assert rlimit.openai.limit(Mine(api_key="k"), limiter) and rlimit.openai.limit(openai.AzureOpenAI(
+        api_key="k", azure_endpoint="https://x.openai.azure.com", api_version="1"), limiter)
+    with pytest.raises(TypeError, match="^client: an OpenAI or AsyncOpenAI, not Anthropic"):
+        rlimit.openai.limit(anthropic.Anthropic(api_key="k"), limiter)
+    with pytest.raises(TypeError, match="^client: an Anthropic or AsyncAnthropic, not OpenAI"):
+        rlimit.anthropic.limit(openai.OpenAI(api_key="k"), limiter)
+
+
+def test_retries_of_the_sdk_are_counted(referee):
+    relay = referee()
+    limiter = limiter_of(relay)
+    client = sync_client(relay, limiter).with_options(max_retries=2)
+    relay.fault("500", count=2)
+    assert client.chat.completions.create(**body(1)).choices
+    status = limiter.status()
+    assert (status.retried, status.succeeded, status.failed) == (2, 1, 2)
+
+
+def test_errors_of_waiting_can_be_pickled(referee):
+    relay = referee()
+    limiter = limiter_of(relay, concurrency=1)
+    client = sync_client(relay, limiter, queue_timeout=0.01)
+    with limiter.acquire(), pytest.raises(openai.OpenAIError) as error:
+        client.chat.completions.create(**body(1))
+    copied = pickle.loads(pickle.dumps(error.value))
+    assert type(copied) is rlimit.AcquireTimeout
+    assert str(copied) == str(error.value) and copied.__dict__ == error.value.__dict__ and copied.waited > 0
+
+
+def test_a_plain_client_in_a_coroutine(referee):
+    """It would block the event loop: that passes through the SDK, and is not retried."""
+    relay = referee()
+    limiter = limiter_of(relay, concurrency=1)
+    client = sync_client(relay, limiter)
+
+    async def main():
+        client.chat.completions.create(**body(1))
+        async with limiter.acquire():
+            with pytest.raises(RuntimeError, match="async client") as error:
+                client.chat.completions.create(**body(1))
+            assert isinstance(error.value, openai.OpenAIError)
+    run(main())
+    assert relay.settled_in(None)["received"] == 1 and nothing_held(limiter)

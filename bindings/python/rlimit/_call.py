@@ -17,12 +17,16 @@ What is settled
                                      request's output and gives nothing back, never below the estimate
     no usage in a good answer        the estimate; of a stream at least as many output tokens as deltas were counted
     a stream cut short, or given up  likewise; the input as far as it was told
-    refused by a limit (429)         the request counts, its tokens do not
+    refused by a limit (429)         the request counts, its tokens and its price do not
     redirected                       likewise: the next hop pays for itself
     any other failure                the estimate: it may have been processed
     never sent (no connection)       nothing: the permit is cancelled
 
 A request that was cancelled before its answer came counts as failed in status(), and so does one that was never sent.
+
+With `prices` microdollars are taken and settled too: input at the input price, also what was read from a cache, which costs
+less; what was written to one at twice that, the most that is asked for it; output at the output price. So it is an upper bound,
+but for what is priced apart from tokens (searches, images), and for batches, which are not charged at all.
 
 OpenAI tells the usage of a stream only if the request asks for it with `stream_options={"include_usage": True}`.
 """
@@ -33,12 +37,14 @@ import json
 import logging
 import re
 import zlib
+from fractions import Fraction
 from importlib import import_module
 from typing import (TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Type, TypedDict,
                     Union, cast)
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from . import AcquireTimeout, NeverAdmitted, QueueFull, RequestCost, Route, _rlimit, parse
+from ._estimate import price_of
 
 if TYPE_CHECKING:
     from . import Acquire, Limiter, Permit
@@ -51,6 +57,7 @@ ERROR_MOST = 64 << 10  # bytes of an error's body that are looked at
 LINE_MOST = 64 << 10  # bytes of one line of a stream that are kept: of a longer one, its end
 AMOUNT_MOST = 1 << 40
 ROUTES_MOST = 256  # models whose real costs are learned
+WRITE_PRICES = 2  # of the input: what Anthropic asks for writing to a cache for an hour; for five minutes 1.25
 
 
 class Request(NamedTuple):
@@ -64,6 +71,8 @@ class Request(NamedTuple):
 
 Cost = Mapping[str, int]
 CostFunction = Callable[[Request], Optional[Cost]]
+Price = Tuple[float, float]
+Prices = Union[Price, Mapping[str, Price]]
 
 
 class Options(TypedDict, total=False):
@@ -84,6 +93,9 @@ class Options(TypedDict, total=False):
     """As of estimate_tokens."""
     reserves_output: Optional[bool]
     """Whether the server charges the maximum of the output when it admits a request. Default: as the provider does."""
+    prices: Optional[Prices]
+    """(input, output): dollars for a million tokens; or a mapping of models to such pairs, "*" for all others: a request for a
+    model that is not in it raises ValueError. For a limiter of microdollars, which needs it, or a `cost` that tells them."""
 
 
 def split(options: Dict[str, Any]) -> Tuple[Options, Dict[str, Any]]:
@@ -344,13 +356,48 @@ def _without_secrets(url: str) -> str:
     return parts._replace(query="", fragment="", netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
+_NO_PRICE = "prices: a request to %s cannot be priced (%s): cost= takes a function that knows better"
+
+
+def _pair(name: str, given: Any) -> Tuple[Fraction, Fraction]:
+    if not isinstance(given, (tuple, list)):
+        raise TypeError("%s: must be a pair of dollars for a million tokens, (input, output), not %r" % (name, given))
+    if len(given) != 2:
+        raise ValueError("%s: must be two prices, (input, output), not %d" % (name, len(given)))
+    return price_of(name + "[0]", given[0]), price_of(name + "[1]", given[1])
+
+
+def _prices_of(given: Any) -> Dict[str, Tuple[Fraction, Fraction]]:
+    """Microdollars for a token of input and of output, by model."""
+    if not isinstance(given, Mapping):
+        return {"*": _pair("prices", given)}
+    if not given:
+        raise ValueError("prices: no model is in it")
+    for model in given:
+        if not isinstance(model, str):
+            raise TypeError("prices: must be of names of models, not %r" % (model,))
+    return {model: _pair("prices[%r]" % model, pair) for model, pair in given.items()}
+
+
+_MODEL = re.compile(r"/(?:models?|deployments)/([^/]+?)(?::[A-Za-z]+)?(?:/|$)")  # of Gemini, Bedrock and Azure
+
+
+def _model_of(url: str, body: Any) -> Optional[str]:
+    """The model that a request names, in its body or else in its path."""
+    model = body.get("model") if isinstance(body, dict) else None
+    if isinstance(model, str):
+        return model
+    found = _MODEL.search(_parts(url).path)
+    return unquote(found.group(1)) if found else None
+
+
 class Gate:
     """One line of the user: a limiter, and how its calls are estimated and settled."""
 
     def __init__(self, limiter: Limiter, *, default: str = "generic", base: Optional[Type[Exception]] = None,
                  provider: Optional[str] = None, priority: Priority = "normal", queue_timeout: Optional[float] = None,
                  cost: Optional[CostFunction] = None, tokenizer: Optional[Callable[[str], Any]] = None,
-                 reserves_output: Optional[bool] = None, **unknown: object) -> None:
+                 reserves_output: Optional[bool] = None, prices: Optional[Prices] = None, **unknown: object) -> None:
         """default: the provider, if neither it nor the limiter's is given and the host tells none. base: a class that errors
         of waiting are to have too, so that the library passes them through."""
         for name in unknown:
@@ -374,9 +421,16 @@ class Gate:
         self._cost = cost
         self._tokenizer = tokenizer
         self._reserves = reserves_output
-        self._base = base
+        self.base = base
+        known = None if prices is None else _prices_of(prices)
+        if cost is None and known is None and "microdollars" in limiter.meters:
+            raise ValueError("prices: the limiter has a limit of microdollars: give (input, output), in dollars for a million tokens, "
+                             "or a cost function")
+        if cost is None and "custom" in limiter.meters:
+            raise ValueError("cost: the limiter has a limit of custom: give a function that says what a request takes of it")
+        self._prices = known if "microdollars" in limiter.meters else None
         self._errors: Dict[Type[Exception], Type[Exception]] = {
-            kind: _also(kind, base) for kind in (AcquireTimeout, QueueFull, NeverAdmitted)}
+            kind: also(kind, base) for kind in (AcquireTimeout, QueueFull, NeverAdmitted)}
         self._routes: Dict[str, Route] = {}
         self._said: set[str] = set()
         if self._provider is not None:
@@ -389,18 +443,36 @@ class Gate:
         value = _json(body)
         if self._cost is not None:
             cost = self._costs(Request(method, url, value))
-            return None if cost is None else Call(self, provider, cost)
+            return None if cost is None else self._priced(Call(self, provider, cost), url, value)
         if method.upper() not in ("POST", "PUT", "PATCH") or body is None or _parts(url).path.endswith(_FREE):
             return Call(self, provider, {"requests": 1})
         if not isinstance(value, dict):
-            self.say("body", _NO_ESTIMATE, _without_secrets(url), "its body is not a JSON object")
-            return Call(self, provider, {"requests": 1})
+            return self._unknown("body", provider, url, "its body is not a JSON object")
         try:
             raw = dict(RequestCost.of(value, provider=provider, tokenizer=self._tokenizer))
         except Exception as error:
-            self.say("estimate", _NO_ESTIMATE, _without_secrets(url), error)
-            return Call(self, provider, {"requests": 1})
-        return self._estimated(provider, raw, value)
+            return self._unknown("estimate", provider, url, error)
+        return self._priced(self._estimated(provider, raw, value), url, value)
+
+    def _unknown(self, what: str, provider: str, url: str, why: object) -> Call:
+        """A request without an estimate: a warning, but where there is a budget an error, for it is not to be passed silently."""
+        if self._prices is not None:
+            raise also(ValueError, self.base)(_NO_PRICE % (_without_secrets(url), why))
+        self.say(what, _NO_ESTIMATE, _without_secrets(url), why)
+        return Call(self, provider, {"requests": 1})
+
+    def _priced(self, call: Call, url: str, value: Any) -> Call:
+        """With its microdollars, unless the user's function told them, or says that it takes no tokens."""
+        tokens = {meter: call.cost[meter] for meter in ("input_tokens", "output_tokens") if call.cost.get(meter)}
+        if self._prices is None or "microdollars" in call.cost or (self._cost is not None and not tokens):
+            return call
+        model = _model_of(url, value)
+        call.price = self._prices.get(str(model)) or self._prices.get("*")
+        if call.price is None:
+            raise also(ValueError, self.base)(_NO_PRICE % (_without_secrets(url), "there is none of %s" % (
+                "a request that names no model" if model is None else "model %r" % model)))
+        call.cost = dict(call.cost, microdollars=_microdollars(call.price, **tokens))
+        return call
 
     def _costs(self, request: Request) -> Optional[Dict[str, int]]:
         """What the user's function says, looked at before anything is waited for."""
@@ -408,16 +480,16 @@ class Gate:
         try:
             given = self._cost(request)
         except Exception as error:
-            if self._base is None:
+            if self.base is None:
                 raise
-            raise _also(RuntimeError, self._base)("cost: the function raised %r" % (error,)) from error
+            raise also(RuntimeError, self.base)("cost: the function raised %r" % (error,)) from error
         if given is None:
             return None
         try:
             cost = dict({"requests": 1}, **given)
             self.limiter.acquire(priority=self.priority, **cost)  # not waited for
         except (TypeError, ValueError, OverflowError) as error:
-            raise _also(type(error), self._base)("cost: the function returned %r: %s" % (given, error)) from None
+            raise also(type(error), self.base)("cost: the function returned %r: %s" % (given, error)) from None
         return cost
 
     def _estimated(self, provider: str, raw: Dict[str, int], value: Dict[str, Any]) -> Call:
@@ -452,10 +524,22 @@ class Gate:
             log.warning(text, *args)
 
 
-def _also(kind: Type[Exception], base: Optional[Type[Exception]]) -> Type[Exception]:
+def also(kind: Type[Exception], base: Optional[Type[Exception]]) -> Type[Exception]:
+    """The class, as one of base too."""
     if base is None:
         return kind
-    return type(kind.__name__, (kind, base), {"__module__": "rlimit", "__doc__": kind.__doc__})
+    return type(kind.__name__, (kind, base), {"__module__": "rlimit", "__doc__": kind.__doc__, "__reduce__": _as_plain})
+
+
+def _as_plain(self: Any) -> Tuple[Any, ...]:
+    """Pickled as the class that has a name: the one before this is made where it is needed."""
+    return type(self).__mro__[1], self.args, self.__dict__
+
+
+def _microdollars(price: Tuple[Fraction, Fraction], input_tokens: int = 0, output_tokens: int = 0) -> int:
+    """Rounded up."""
+    exact = input_tokens * price[0] + output_tokens * price[1]
+    return min(-(-exact.numerator // exact.denominator), AMOUNT_MOST)
 
 
 def _json(body: Any) -> Any:
@@ -476,6 +560,7 @@ class Call:
         """raw: the estimate before route corrected it."""
         self.gate = gate
         self.cost = cost
+        self.price: Optional[Tuple[Fraction, Fraction]] = None  # microdollars for a token of input, and of output
         self.waited = 0.0
         self._provider = provider
         self._raw = raw
@@ -496,6 +581,8 @@ class Call:
             self._admitted(self._acquire().wait())
         except (AcquireTimeout, QueueFull, NeverAdmitted) as error:
             raise self.gate.retyped(error) from None
+        except RuntimeError as error:  # it would block an event loop
+            raise also(RuntimeError, self.gate.base)(*error.args) if type(error) is RuntimeError else error from None
 
     async def wait_async(self) -> None:
         """Waits in the limiter's queue, as a task."""
@@ -581,6 +668,8 @@ class Call:
                 self._observe(reader.body() if isinstance(reader, _Whole) else b"")
             if self._status == 429 or 300 <= self._status < 400:
                 actual = {"input_tokens": 0, "output_tokens": 0}
+                if "microdollars" in self.cost:
+                    actual["microdollars"] = 0
             elif 200 <= self._status < 300:
                 actual = self._actual(reader, whole)
         except Exception as error:
@@ -615,12 +704,23 @@ class Call:
         if learn and self._route is not None and self._raw is not None:
             self._route.learn(self._raw, dict(self._raw, **actual))
         if keeps(self._provider):
-            return {meter: max(amount, self.cost.get(meter, 0)) for meter, amount in actual.items()}
+            actual = {meter: max(amount, self.cost.get(meter, 0)) for meter, amount in actual.items()}
+        if self.price is not None:
+            actual["microdollars"] = self._paid(self.price, usage)
         return actual
 
+    def _paid(self, price: Tuple[Fraction, Fraction], usage: Usage) -> int:
+        """Microdollars at most; of what is not told, as estimated."""
+        given = self.cost.get("input_tokens", 0) if usage.input is None else usage.input + usage.cache_read + (
+            WRITE_PRICES * usage.cache_write)
+        return _microdollars(price, given, self.cost.get("output_tokens", 0) if usage.output is None else usage.output)
+
     def _cut_short(self, usage: Usage, deltas: int) -> Dict[str, int]:
-        told = self._charge(usage._replace(output=max(usage.output or 0, deltas)), learn=False)
+        output = max(usage.output or 0, deltas)
+        told = self._charge(usage._replace(output=output), learn=False)
         told["output_tokens"] = max(told["output_tokens"], self.cost.get("output_tokens", 0))
+        if self.price is not None:
+            told["microdollars"] = self._paid(self.price, usage._replace(output=max(output, self.cost.get("output_tokens", 0))))
         return told
 
 

@@ -99,6 +99,7 @@ class Model(Tier):
     tier, pool:         names, or None. Models of one pool share a limiter.
     base_url:           or None
     input_price, output_price:      dollars for a million tokens, or None
+    prices:             both, as `prices` of rlimit.openai.limit and the like; None if the file has neither
     context_tokens, max_output_tokens:      or None
     fallback:           names of models to turn to, in order
     api_key_env:        which environment variable has the key, or None
@@ -125,6 +126,16 @@ class Model(Tier):
         return provider
 
     @property
+    def prices(self) -> Optional[Tuple[float, float]]:
+        """Dollars for a million tokens of input and of output, one that is not in the file being 0; None if neither is.
+
+        >>> rlimit.openai.limit(client, config.limiter("gpt"), prices=config.models["gpt"].prices)  # doctest: +SKIP
+        """
+        if self.input_price is None and self.output_price is None:
+            return None
+        return self.input_price or 0, self.output_price or 0
+
+    @property
     def api_key(self) -> Optional[str]:
         """The key, read from the environment each time; None if the file names no variable. KeyError if it is not set."""
         return None if self.api_key_env is None else self._environ[self.api_key_env]
@@ -136,9 +147,7 @@ class Model(Tier):
         >>> with limiter.acquire(**config.models["claude-sonnet"].cost(body)): ...          # doctest: +SKIP
         """
         cost = RequestCost.of(body, provider=self.provider, tokenizer=tokenizer, **options)
-        if self.input_price is None and self.output_price is None:
-            return cost
-        return cost.priced(self.input_price or 0, self.output_price or 0)
+        return cost if self.prices is None else cost.priced(*self.prices)
 
 
 class Config:
@@ -207,8 +216,8 @@ def load(source: "Union[str, os.PathLike[str], IO[bytes], IO[str]]", *, environ:
         provider = "anthropic"          what is not given is learned by its rules
         queue = 10000, ageing = 30.0    see Limiter
 
-    Of a model besides: tier, id, base_url, api_key_env, input_price and output_price (dollars for a million tokens),
-    context_tokens, max_output_tokens, fallback (names of models), pool (models that share a limiter).
+    Of a model besides: tier, id, base_url, api_key_env, input_price and output_price (dollars for a million tokens; with a
+    limit of dollars or microdollars, its tier's included, both must be there), context_tokens, max_output_tokens, fallback (names of models), pool (models that share a limiter).
 
     Raises ConfigError, which is a ValueError and tells all errors at once; OSError if the file cannot be read; ImportError
     before Python 3.11 without tomli.
@@ -479,6 +488,10 @@ class _Reader:
             options = {} if "tier" in table else self._limits(where, merged, table)
         else:
             options = self._inherit(where, table, merged)
+        missing = [key for key in ("input_price", "output_price") if key not in table]
+        if missing and "microdollars" in options:
+            self._problem(where, None, "has a limit of dollars, and no %s to count them by (dollars for a million tokens)"
+                          % " and no ".join(missing))
         return Model(name, options, own, self.environ)
 
     def _inherit(self, where: str, table: Mapping[str, Any], merged: Dict[str, Any]) -> Dict[str, Any]:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from contextvars import ContextVar
 from typing import Any, AsyncIterator, Awaitable, Callable, Iterator, Optional
 
-from ._call import Call, Gate
+from ._call import Call, Gate, also
 
 # Errors after which the server has seen nothing of the request. By name, as two libraries have them.
-_NOT_SENT = frozenset(("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"))
+_NOT_SENT = frozenset(("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol", "TwoLimiters"))
+_RETRY_COUNT = "x-stainless-retry-count"  # how many attempts of the SDK were before this one
+
+in_middleware: ContextVar[Any] = ContextVar("rlimit_in_middleware", default=None)
+"""The body of a request that is on its way through an SDK's middleware that has a limiter; None: none is."""
+
+
+class TwoLimiters(ValueError):
+    """A request that would be charged twice, and with concurrency=1 wait for itself."""
 
 
 def was_sent(error: BaseException) -> bool:
@@ -26,7 +36,15 @@ def opened(gate: Gate, request: Any) -> Optional[Call]:
         body = request.content
     except RuntimeError:  # RequestNotRead
         body = Ellipsis
-    return gate.open(request.method, str(request.url), body)
+    call = gate.open(request.method, str(request.url), body)
+    count_retry(call, request.headers.get(_RETRY_COUNT, "0") not in ("", "0"))
+    return call
+
+
+def count_retry(call: Optional[Call], again: bool) -> None:
+    """Tells status() of an attempt that follows another."""
+    if call is not None and again:
+        call.gate.limiter._count_retry()
 
 
 def _head(call: Call, response: Any, raw: bool) -> None:
@@ -60,7 +78,8 @@ class Body:
             for chunk in self._stream:
                 call.feed(chunk)
                 yield chunk
-        except GeneratorExit:
+        except GeneratorExit:  # dropped in the middle: neither library begins it again
+            call.close()
             raise
         except BaseException as error:
             call.failed(error)
@@ -73,12 +92,18 @@ class Body:
             async for chunk in self._stream:
                 call.feed(chunk)
                 yield chunk
-        except GeneratorExit:
+        except GeneratorExit:  # dropped in the middle: neither library begins it again
+            call.close()
             raise
         except BaseException as error:
             call.failed(error)
             raise
         call.finish()
+
+    @property
+    def elapsed(self) -> Any:
+        """Where httpx2 keeps it."""
+        return getattr(self._stream, "elapsed", None)
 
     def close(self) -> None:
         try:
@@ -171,6 +196,8 @@ def limit_sdk(client: Any, gate: Gate, retries: Optional[int]) -> None:
     inner = type(http).__dict__.get("_rlimit_inner", http)
     if "_rlimit" in inner.__dict__ or "send" in inner.__dict__:
         raise ValueError("client: its http client has a limiter already: each request would be charged twice")
+    if any(hasattr(kind, "_rlimit_middleware") for kind in map(type, getattr(client, "middleware", ()))):
+        raise ValueError("client: its middleware has a limiter already: each request would be charged twice")
     _library(inner)  # TypeError now rather than later
     if retries is not None:
         if type(retries) is not int:
@@ -180,9 +207,11 @@ def limit_sdk(client: Any, gate: Gate, retries: Optional[int]) -> None:
         client.max_retries = retries
 
     def limited(self: Any, request: Any, **options: Any) -> Any:
+        _check_middleware(gate, request)
         return send(opened(gate, request), lambda: inner.send(request, **options), True)
 
     async def limited_async(self: Any, request: Any, **options: Any) -> Any:
+        _check_middleware(gate, request)
         return await send_async(opened(gate, request), lambda: inner.send(request, **options), True)
 
     # a class for this one object: it shares the state of inner, whose own __del__ is to close it
@@ -192,6 +221,26 @@ def limit_sdk(client: Any, gate: Gate, retries: Optional[int]) -> None:
     view: Any = object.__new__(kind)
     view.__dict__ = inner.__dict__
     client._client = view
+
+
+def _check_middleware(gate: Gate, request: Any) -> None:
+    """Middleware was given to a copy of a client that was limited before: seen only when a request passes both. One that some
+    other middleware sends meanwhile has other messages."""
+    outer = in_middleware.get()
+    if outer is None:
+        return
+    try:
+        body = json.loads(request.content)
+    except (RuntimeError, ValueError):
+        body = {}
+    if isinstance(body, dict) and body.get("messages") == outer.get("messages"):
+        raise also(TwoLimiters, gate.base)("client: it has a limiter already, and its middleware another: each request would be charged "
+                                           "twice")
+
+
+def is_of(library: str, client: Any) -> bool:
+    """Whether a client is of a class of this library, or of a subclass."""
+    return any(kind.__module__.partition(".")[0] == library for kind in type(client).__mro__)
 
 
 def _library(thing: Any) -> Any:

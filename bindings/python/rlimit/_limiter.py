@@ -197,7 +197,7 @@ class Limiter(_rlimit.Limiter):
                 raise TypeError("limit: must be a Limit such as per_minute(50), not %s" % type(limit).__name__)
             if any(self.limits[index].kind != "concurrency" for index in self._indices(which)):
                 raise TypeError("limit: must be a Limit such as per_minute(50), not %d: an int will do for \"concurrency\" only" % limit)
-            limit = concurrent(limit)
+            limit = concurrent(_whole("limit", limit, 1, 1 << 31))
         index = self._index(which, limit)
         limit = self._following(index, limit)
         status = self._reconfigure(index, _meter(self.meters[index]), limit)
@@ -224,15 +224,15 @@ class Limiter(_rlimit.Limiter):
             raise ValueError("which: %r could be any of %s: give the index" % (which, list(zip(self.meters, self.limits))))
         return indices[0]
 
-    def _indices(self, which: Union[str, int]) -> List[int]:
+    def _indices(self, which: Union[str, int], name: str = "which") -> List[int]:
         if isinstance(which, str):
             found = [index for index, meter in enumerate(self.meters) if meter == which]
         elif isinstance(which, bool) or not isinstance(which, int):
-            raise TypeError("which: must be the name of a meter or an index, not %s" % type(which).__name__)
+            raise TypeError("%s: must be the name of a meter or an index, not %s" % (name, type(which).__name__))
         else:
             found = [which] if 0 <= which < len(self.limits) else []
         if not found:
-            raise ValueError("which: no limit %r; there are %s" % (which, ", ".join(self.meters)))
+            raise ValueError("%s: no limit %r; there are %s" % (name, which, ", ".join(self.meters)))
         return found
 
     def pause(self, seconds: float, meter: Union[str, int, None] = None) -> None:
@@ -245,7 +245,7 @@ class Limiter(_rlimit.Limiter):
         >>> limiter.try_acquire() is None
         True
         """
-        for index in [-1] if meter is None else self._indices(meter):
+        for index in [-1] if meter is None else self._indices(meter, "meter"):
             self._pause(index, seconds)
 
     def save(self) -> List[Dict[str, Any]]:

@@ -38,7 +38,7 @@ class Outcome(Generic[Item, Value]):
     """What became of one item.
 
     item, index:    the item, and its place among all, from 0
-    value:          what the function returned; None if it failed
+    value:          what the function returned, also where only `actual` failed then; None if it failed itself
     error:          what it raised, or the limiter did; None if it did not
 
     >>> Outcome("a", 0, value=1).ok
@@ -55,7 +55,7 @@ class Outcome(Generic[Item, Value]):
 
     @property
     def ok(self) -> bool:
-        """Whether there is a value."""
+        """Whether there is no error."""
         return self.error is None
 
     def result(self) -> Value:
@@ -354,13 +354,14 @@ class _Threads:
             outcome = item = None  # not kept alive while the next is waited for
 
     def _call(self, index: int, item: Any) -> Outcome[Any, Any]:
+        value = None
         try:
             with self._acquire(item) as permit:
                 value = self.job.function(item)
                 self.job.settle(permit, value)
             return Outcome(item, index, value)
         except Exception as error:
-            return Outcome(item, index, error=error)
+            return Outcome(item, index, value, error)
 
     def _acquire(self, item: Any) -> Any:
         """A permit, which settles with the estimate when it is left; nothing without a limiter."""
@@ -503,13 +504,14 @@ class _Loop:
 
 async def _call_async(job: _Job, index: int, item: Any, function: Callable[[Any], Any],
                       host: "Union[_Asyncio, _Trio]") -> Outcome[Any, Any]:
+    value = None
     try:
         with await job.acquire(item) if job.limiter is not None else contextlib.nullcontext() as permit:
             value = await function(item)
             job.settle(permit, value)
         return Outcome(item, index, value)
     except Exception as error:
-        return Outcome(item, index, error=error)
+        return Outcome(item, index, value, error)
     except BaseException as error:
         if not host.is_inner(error):
             raise

@@ -108,7 +108,7 @@ def _by_class(name: str, given: Optional[Mapping[str, float]], usual: Dict[str, 
 class Backoff:
     """A schedule of delays before retries: base * factor^k for the k-th retry, spread by jitter, between floor and cap.
 
-    base, cap, floor:   seconds
+    base, cap, floor:   seconds; floor None: 0.1, or cap if that is less
     factor:             1 to 100
     jitter:             "none", "fraction" (either way by `fraction`), "full" (0 to the delay), "equal" (half of it to all of
                         it), "decorrelated" (base to 3 times the delay before)
@@ -128,12 +128,13 @@ class Backoff:
     (0.5, 12.0, 17.0)
     """
 
-    def __init__(self, base: float = 1.0, factor: float = 2.0, cap: float = 60.0, floor: float = 0.1,
+    def __init__(self, base: float = 1.0, factor: float = 2.0, cap: float = 60.0, floor: Optional[float] = None,
                  jitter: str = "fraction", fraction: float = 0.1, attempts: int = 8, *,
                  bases: Optional[Mapping[str, float]] = None,
                  least: Optional[Mapping[str, float]] = None, retry_after_max: float = 3600.0,
                  seed: Optional[int] = None) -> None:
         cap_ns = _ns("cap", cap)
+        floor = min(0.1, cap) if floor is None else floor
         fields: Dict[str, Any] = {
             "base_ns": _ns("base", base), "cap_ns": cap_ns, "floor_ns": _ns("floor", floor),
             "factor_permille": _permille("factor", factor, 1, 100),

@@ -35,8 +35,8 @@ class Status(NamedTuple):
     active:                 permits out
     queued:                 how many wait
     requests_last_minute:   admitted in the last 60 to 62 s
-    succeeded, failed, retried, refused:    requests since the beginning: with a good answer, without, tried again, and of those that
-                                            failed the ones that the server refused (429), which are not counted as failed
+    succeeded, failed, retried, refused:    requests since the beginning: with a good answer, without, tried again (by @retry, or by
+                                            an SDK that says so), and of those that failed the ones that the server refused (429), which are not counted as failed
     """
 
     limits: Tuple[Usage, ...]

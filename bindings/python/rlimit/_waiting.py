@@ -109,6 +109,16 @@ async def _wait_trio(acquire: Acquire) -> Permit:
         acquire._leave()
 
 
+def refuse_in_loop() -> None:
+    """Raises RuntimeError if this thread, which is about to sleep, runs asyncio's event loop: nothing in it could go on, and if a task of
+    it holds the place that is waited for, nothing ever. The cells of a notebook run inside such a loop, and are expected to block."""
+    events = sys.modules.get("asyncio.events")
+    if events is None or "ipykernel" in sys.modules or events._get_running_loop() is None:
+        return
+    raise RuntimeError("acquire: would block the event loop that runs in this thread: write `async with` or `await` (and with an SDK its "
+                       "async client)")
+
+
 def note(acquire: Acquire, delay: float) -> None:
     """Logs, to the logger "rlimit", that this request waits, and for what. Nobody listens if logging was never imported."""
     logging = sys.modules.get("logging")

@@ -41,6 +41,9 @@ class Middleware:
                     let it pass without the limiter. Default: RequestCost of a JSON body; one request otherwise
     tokenizer       as of estimate_tokens
     reserves_output whether the server charges the maximum of the output at admission; None: as the provider does
+    prices          (input, output), dollars for a million tokens; or a mapping of models to such pairs, "*" for all others: a
+                    request for a model that is not in it raises ValueError. A limiter of microdollars needs it, or a cost that
+                    tells them. Tokens read from a cache count in full: a budget is never passed, and may end early
 
     Requests raise AcquireTimeout, QueueFull and NeverAdmitted, before anything is sent.
 

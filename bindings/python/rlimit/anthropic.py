@@ -16,8 +16,9 @@ Estimate    from the body: input by its characters (or tokenizer); output as lea
 Wait        in the limiter's queue, outside all time-outs of the SDK
 Settle      with the usage of the response, of a stream with its last event's; what was read from a cache does not count
 Hold        the permit counts as in flight until the body has been read, or the stream closed, exhausted or dropped
-Retries     The SDK retries twice (408, 409, 429, 5xx, connection errors). Each of its attempts passes here, waits, and pays. If
-            you retry yourself (@rlimit.retry), let one own them: limit(client, limiter, retries=0) or Anthropic(max_retries=0)
+Retries     The SDK retries twice (408, 409, 429, 5xx, connection errors). Each of its attempts passes here, waits, and pays;
+            those after the first are `retried` in status(). If you retry yourself (@rlimit.retry), let one own them:
+            limit(client, limiter, retries=0) or Anthropic(max_retries=0)
 Errors      AcquireTimeout, QueueFull and NeverAdmitted pass through the SDK; they are AnthropicErrors too, and are not retried
 """
 
@@ -28,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 import anthropic
 
 from ._call import Call, Gate, Options, Request
-from ._httpx import limit_sdk, send, send_async
+from ._httpx import count_retry, in_middleware, is_of, limit_sdk, send, send_async
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -52,14 +53,18 @@ def limit(client: AnyClient, limiter: Limiter, *, retries: Optional[int] = None,
                     let it pass without the limiter. Default: RequestCost of the body; one request where there is none
     tokenizer       as of estimate_tokens
     reserves_output whether the server charges the maximum of the output at admission; None: as the provider does
+    prices          (input, output), dollars for a million tokens; or a mapping of models to such pairs, "*" for all others: a
+                    request for a model that is not in it raises ValueError. A limiter of microdollars needs it, or a cost that
+                    tells them. Tokens read from a cache count in full: a budget is never passed, and may end early
 
-    Calling it again changes the limiter. Raises TypeError for what is not a client.
+    Calling it again changes the limiter. Raises TypeError for what is not a client of this SDK, ValueError for one whose middleware
+    has a limiter already; where a copy gets such middleware later, its first request raises that.
 
         client = rlimit.anthropic.limit(Anthropic(), limiter)
         reply = client.messages.create(model=..., max_tokens=400, messages=[...])
     """
     default = "bedrock" if "bedrock" in type(client).__name__.lower() else "anthropic"
-    if not hasattr(client, "_client") or not hasattr(client, "max_retries"):
+    if not is_of("anthropic", client) or not hasattr(client, "_client") or not hasattr(client, "max_retries"):
         raise TypeError("client: an Anthropic or AsyncAnthropic, not %s" % type(client).__name__)
     limit_sdk(client, Gate(limiter, default=default, base=anthropic.AnthropicError, **options), retries)
     return client
@@ -84,14 +89,30 @@ class Middleware(_Base):
             raise TypeError("anthropic %s has no middleware: use rlimit.anthropic.limit(client, limiter)" % anthropic.__version__)
         self._gate = Gate(limiter, default="anthropic", base=anthropic.AnthropicError, **options)
 
+    _rlimit_middleware = True
+
     def _open(self, request: Any) -> Optional[Call]:
-        return self._gate.open(request.method, request.url, request.json)
+        call = self._gate.open(request.method, request.url, request.json)
+        count_retry(call, getattr(request, "retries_taken", 0) > 0)
+        return call
 
     def handle(self, request: Any, call_next: Callable[[Any], Any]) -> Any:
-        return send(self._open(request), lambda: call_next(request), True, _response_of)
+        def inner() -> Any:
+            token = in_middleware.set(request.json if isinstance(request.json, dict) else {})
+            try:
+                return call_next(request)
+            finally:
+                in_middleware.reset(token)
+        return send(self._open(request), inner, True, _response_of)
 
     async def handle_async(self, request: Any, call_next: Callable[[Any], Any]) -> Any:
-        return await send_async(self._open(request), lambda: call_next(request), True, _response_of)
+        async def inner() -> Any:
+            token = in_middleware.set(request.json if isinstance(request.json, dict) else {})
+            try:
+                return await call_next(request)
+            finally:
+                in_middleware.reset(token)
+        return await send_async(self._open(request), inner, True, _response_of)
 
 
 def _response_of(result: Any) -> Any:

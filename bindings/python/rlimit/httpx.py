@@ -7,6 +7,9 @@ The client stays what it is: its time-outs, proxies, certificates and event hook
 on a connection, so the wait in the limiter's queue is in none of them. A request is charged once, with all its redirects.
 httpx sends nothing again by itself (`HTTPTransport(retries=)` repeats connecting only): each send pays.
 
+The permit counts as in flight until the body has been read, or its iterator dropped (`break`), or the response closed. One that
+was streamed and is forgotten unread, httpx keeps until the garbage collector comes by: `with client.stream(...)` does not.
+
 `Client(limiter, ...)` and `AsyncClient(limiter, ...)` make a new one; `Transport` and `AsyncTransport` go around a transport,
 and charge each hop of a redirect.
 
@@ -20,6 +23,9 @@ Keywords of all of them:
                     without the limiter. Default: estimated from a JSON body (RequestCost); one request otherwise
     tokenizer       as of estimate_tokens
     reserves_output whether the server charges the maximum of the output at admission; None: as the provider does
+    prices          (input, output), dollars for a million tokens; or a mapping of models to such pairs, "*" for all others: a
+                    request for a model that is not in it raises ValueError. A limiter of microdollars needs it, or a cost that
+                    tells them. Tokens read from a cache count in full: a budget is never passed, and may end early
 
 Raises AcquireTimeout, QueueFull and NeverAdmitted, before anything is sent.
 """

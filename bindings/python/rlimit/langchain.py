@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, TypeVar
 
 from langchain_core.rate_limiters import BaseRateLimiter
 
+from ._httpx import is_of
+
 if TYPE_CHECKING:
     from . import Acquire, Limiter
     from ._limit import Priority
@@ -33,7 +35,7 @@ _PLACES = ("root_client", "root_async_client", "_client", "_async_client", "clie
 def limit(model: AnyModel, limiter: Limiter, **options: Any) -> AnyModel:
     """Limits the openai and anthropic clients of a model from now on; returns the same model.
 
-    options     as of rlimit.openai.limit: retries, provider, priority, queue_timeout, cost, tokenizer
+    options     as of rlimit.openai.limit: retries, provider, priority, queue_timeout, cost, tokenizer, reserves_output, prices
 
     Raises TypeError for a model that is not built upon these SDKs: give it a RateLimiter.
 
@@ -45,17 +47,13 @@ def limit(model: AnyModel, limiter: Limiter, **options: Any) -> AnyModel:
         raise TypeError("model: %s has no client of openai or anthropic inside: rate_limiter=rlimit.langchain.RateLimiter("
                         "limiter)" % type(model).__name__)
     for client in clients:
-        if _is_of("anthropic", client):
+        if is_of("anthropic", client):
             from . import anthropic
             anthropic.limit(client, limiter, **options)
         else:
             from . import openai
             openai.limit(client, limiter, **options)
     return model
-
-
-def _is_of(library: str, client: Any) -> bool:
-    return any(kind.__module__.partition(".")[0] == library for kind in type(client).__mro__)
 
 
 def _clients(model: Any) -> List[Any]:
@@ -65,7 +63,7 @@ def _clients(model: Any) -> List[Any]:
         client = getattr(model, place, None)
         if client is not None and not hasattr(client, "max_retries"):
             client = getattr(client, "_client", None)
-        if client is None or not (_is_of("openai", client) or _is_of("anthropic", client)):
+        if client is None or not (is_of("openai", client) or is_of("anthropic", client)):
             continue
         if not any(client is other for other in found):
             found.append(client)
@@ -75,7 +73,8 @@ def _clients(model: Any) -> List[Any]:
 class RateLimiter(BaseRateLimiter):
     """A limiter for LangChain's `rate_limiter=`. Each call of the model takes the cost given here, at once and for good.
 
-    input_tokens, output_tokens     what a request costs, about
+    input_tokens, output_tokens, microdollars, custom   what a request costs, about; ValueError without one of the latter two where the
+                    limiter has a limit of it
     priority        "critical", "high", "normal", "low"
     queue_timeout   seconds in the limiter's queue, then AcquireTimeout; None: no end
 
@@ -83,9 +82,13 @@ class RateLimiter(BaseRateLimiter):
     """
 
     def __init__(self, limiter: Limiter, *, requests: int = 1, input_tokens: int = 0, output_tokens: int = 0,
-                 priority: Priority = "normal", queue_timeout: Optional[float] = None) -> None:
+                 microdollars: int = 0, custom: int = 0, priority: Priority = "normal", queue_timeout: Optional[float] = None) -> None:
         self._limiter = limiter
-        self._cost: Dict[str, int] = {"requests": requests, "input_tokens": input_tokens, "output_tokens": output_tokens}
+        self._cost: Dict[str, int] = {"requests": requests, "input_tokens": input_tokens, "output_tokens": output_tokens,
+                                      "microdollars": microdollars, "custom": custom}
+        for meter in ("microdollars", "custom"):
+            if meter in limiter.meters and not self._cost[meter]:
+                raise ValueError("%s: the limiter has a limit of it: say what a request takes" % meter)
         self._priority: Priority = priority
         self._timeout = queue_timeout
 

@@ -15,8 +15,9 @@ Settle      with the usage of the response. A stream has one only if asked for: 
             estimate stands, or the number of deltas if that is more
 Hold        the permit counts as in flight until the body has been read, or the stream closed, exhausted or dropped: `break` and a
             cancelled task drop it, unless something else still refers to it
-Retries     The SDK retries twice (408, 409, 429, 5xx, connection errors). Each of its attempts passes here, waits, and pays. If
-            you retry yourself (@rlimit.retry), let one own them: limit(client, limiter, retries=0) switches the SDK's off
+Retries     The SDK retries twice (408, 409, 429, 5xx, connection errors). Each of its attempts passes here, waits, and pays;
+            those after the first are `retried` in status(). If you retry yourself (@rlimit.retry), let one own them:
+            limit(client, limiter, retries=0) switches the SDK's off
 Errors      AcquireTimeout, QueueFull and NeverAdmitted pass through the SDK; they are OpenAIErrors too, and are not retried
             (versions before 2 wrap them in APIConnectionError, and do)
 """
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Optional, TypeVar
 import openai
 
 from ._call import Gate, Options, Request
-from ._httpx import Body, limit_sdk
+from ._httpx import Body, is_of, limit_sdk
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -53,15 +54,18 @@ def limit(client: AnyClient, limiter: Limiter, *, retries: Optional[int] = None,
                     let it pass without the limiter. Default: RequestCost of the body; one request where there is none
     tokenizer       as of estimate_tokens
     reserves_output whether the server charges the maximum of the output at admission; None: as the provider does
+    prices          (input, output), dollars for a million tokens; or a mapping of models to such pairs, "*" for all others: a
+                    request for a model that is not in it raises ValueError. A limiter of microdollars needs it, or a cost that
+                    tells them. Tokens read from a cache count in full: a budget is never passed, and may end early
 
-    Calling it again changes the limiter. Raises TypeError for what is not a client.
+    Calling it again changes the limiter. Raises TypeError for what is not a client of this SDK.
 
         client = rlimit.openai.limit(OpenAI(), limiter)
         urgent = rlimit.openai.limit(client.with_options(), limiter, priority="high")
     """
     name = type(client).__name__.lower()
     default = "azure" if "azure" in name else "bedrock" if "bedrock" in name else "openai"
-    if not hasattr(client, "_client") or not hasattr(client, "max_retries"):
+    if not is_of("openai", client) or not hasattr(client, "_client") or not hasattr(client, "max_retries"):
         raise TypeError("client: an OpenAI or AsyncOpenAI, not %s" % type(client).__name__)
     limit_sdk(client, Gate(limiter, default=default, base=openai.OpenAIError, **options), retries)
     for kind in (openai.Stream, openai.AsyncStream):

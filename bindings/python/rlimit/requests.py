@@ -10,7 +10,8 @@ limiter cannot hold it back: those attempts are charged afterwards, and a warnin
 around the request, for example with @rlimit.retry: then each attempt waits.
 
 The permit counts as in flight until the body has been read, or the response was closed or dropped. requests reads a body at
-once unless told stream=True.
+once unless told stream=True. Of a compressed body that is read from response.raw as it came the usage is not seen: the estimate
+stands.
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ def limit(session: requests.Session, limiter: Limiter, **options: Unpack[Options
                     let it pass without the limiter. Default: RequestCost of a JSON body; one request otherwise
     tokenizer       as of estimate_tokens
     reserves_output whether the server charges the maximum of the output at admission; None: as the provider does
+    prices          (input, output), dollars for a million tokens; or a mapping of models to such pairs, "*" for all others: a
+                    request for a model that is not in it raises ValueError. A limiter of microdollars needs it, or a cost that
+                    tells them. Tokens read from a cache count in full: a budget is never passed, and may end early
 
     Requests raise AcquireTimeout, QueueFull and NeverAdmitted, before anything is sent.
 
@@ -122,9 +126,13 @@ def _watch(response: requests.Response, call: Call) -> None:
         return
     me = weakref.ref(raw)  # the functions below live in raw: a strong one would keep it alive
     kind: Any = type(raw)
+    plain = not response.headers.get("content-encoding")
+    inside = False  # of one of the functions below, which sees what passes: its library calls the others
 
     def stream(amt: Optional[int] = 2**16, decode_content: Optional[bool] = None) -> Iterator[bytes]:
+        nonlocal inside
         target: Any = me()
+        inside = True
         try:
             for chunk in kind.stream(target, amt, decode_content):
                 call.feed(chunk)
@@ -134,7 +142,33 @@ def _watch(response: requests.Response, call: Call) -> None:
         except BaseException as error:
             call.failed(error)
             raise
+        finally:
+            inside = False
         call.finish()
+
+    def reader(name: str) -> Callable[..., Any]:
+        read = getattr(kind, name)
+
+        def limited(amt: Optional[int] = None, *args: Any, **options: Any) -> Any:
+            nonlocal inside
+            target: Any = me()
+            if inside:
+                return read(target, amt, *args, **options)
+            inside = True
+            try:
+                data = read(target, amt, *args, **options)
+            except BaseException as error:
+                call.failed(error)
+                raise
+            finally:
+                inside = False
+            decode = args[0] if args else options.get("decode_content")
+            if plain or (getattr(target, "decode_content", False) if decode is None else decode):
+                call.feed(data)
+            if (name == "read" and (amt is None or amt < 0)) or (amt != 0 and not data):
+                call.finish()
+            return data
+        return limited
 
     def close() -> None:
         target = me()
@@ -145,5 +179,8 @@ def _watch(response: requests.Response, call: Call) -> None:
             call.close()
 
     raw.stream = stream
+    for name in ("read", "read1"):
+        if hasattr(kind, name):
+            setattr(raw, name, reader(name))
     raw.close = close
     weakref.finalize(raw, call.close).atexit = False
