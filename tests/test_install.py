@@ -127,6 +127,6 @@ def test_cmake_subdirectory(tmp_path):
         pytest.skip("there is no CMakeLists.txt")
     # A copy: the build folder of this checkout is none of CMake's business.
     copy = tmp_path / "rlimit"
-    shutil.copytree(t.ROOT, copy, ignore=shutil.ignore_patterns("build", ".git", "tests", "bench"))
+    shutil.copytree(t.ROOT, copy, ignore=shutil.ignore_patterns("build", ".git", "tests", "bench", "node_modules"))
     _, printed = build_with_cmake(tmp_path, SUBDIRECTORY % copy)
     assert printed == VERSION + " 1\n"

@@ -273,11 +273,11 @@ test('what is estimated, and what counts as one request', async () => {
 
 test('errors of waiting are those of the limiter, and leave nothing', async () => {
   const limiter = counting({ concurrency: 1 });
-  const gate = new Gate(limiter, { queueTimeout: 1 });
   const permit = await limiter.acquire();
-  await assert.rejects(gate.open('POST', 'http://relay/', TEXT).wait(), AcquireTimeoutError);
+  const impatient = new Gate(limiter, { queueTimeout: 1 });
+  await assert.rejects(impatient.open('POST', 'http://relay/', TEXT).wait(), AcquireTimeoutError);
   const controller = new AbortController();
-  const waiting = gate.open('POST', 'http://relay/', TEXT).wait(controller.signal);
+  const waiting = new Gate(limiter, {}).open('POST', 'http://relay/', TEXT).wait(controller.signal);
   const reason = new Error('enough');
   controller.abort(reason);
   await assert.rejects(waiting, (error) => error === reason);
