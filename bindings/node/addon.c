@@ -349,6 +349,17 @@ static bool get_limit(napi_env env, napi_value given, uint32_t meter, int64_t wa
     return true;
 }
 
+/* checkLimit(limit) -> status: whether a limiter could have it, alone and with room enough */
+static napi_value addon_check_limit(napi_env env, napi_callback_info info) {
+    Call call = call_of(env, info);
+    rlm_limit limit;
+    rlm_i_trial trial;
+    int status;
+    if (!get_limit(env, call.given[0], RLM_REQUESTS, 0, &limit)) return NULL;
+    status = rlm_i_check_follow(&limit);
+    return number_value(env, status != RLM_OK ? status : rlm_i_try_limit(&trial, &limit, 0));
+}
+
 static napi_value spec_value(napi_env env, const rlm_limit *limit) {
     napi_value item[10];
     item[0] = number_value(env, limit->kind);
@@ -1697,7 +1708,8 @@ static void add_functions(napi_env env, napi_value exports) {
     static const Method functions[] = {
         {"now", addon_now},           {"nowCoarse", addon_now_coarse},  {"wall", addon_wall},
         {"strerror", addon_strerror}, {"useErrors", addon_use_errors},  {"parseRaw", http_parse},
-        {"httpLimits", http_limits},  {"httpEstimate", http_estimate},  {"httpCharge", http_charge}};
+        {"httpLimits", http_limits},  {"httpEstimate", http_estimate},  {"httpCharge", http_charge},
+        {"checkLimit", addon_check_limit}};
     size_t i;
     for (i = 0; i < COUNT_OF(functions); i++) {
         napi_value function = NULL;

@@ -44,7 +44,7 @@ function loaded() {
   }
   const told = failures.length > 0 ? tell(failures) : `none is there; looked for ${paths.join(', ')}`;
   throw Object.assign(new Error(`rlimit: the add-on does not load: ${told}. ` +
-    'Build it with: node bindings/node/install.js', { cause: failures[0] }), { code: 'RLIMIT_ADDON' });
+    'Build it with: npm rebuild rlimit', { cause: failures[0] }), { code: 'RLIMIT_ADDON' });
 }
 
 /** Of each failure the file, which the system's words need not name. */

@@ -36,19 +36,27 @@ test('wrong limits', () => {
   for (const one of cases) throws(...one);
 });
 
-test('limits that C refuses, by the name of their meter', () => {
+test('limits that cannot be are refused where they are made', () => {
   const cases = [
-    [{ inputTokens: perMinute(0) }, 'RLM_E_AMOUNT', /^inputTokens: amount: must be 1 to 2\^40, not 0$/],
-    [{ inputTokens: perMinute(2 ** 41) }, 'RLM_E_AMOUNT', /not 2199023255552$/],
-    [{ requests: r.per(5, 0) }, 'RLM_E_PERIOD', /^requests: period: .*not 0$/],
-    [{ requests: perMinute(5, { burst: 0 }) }, 'RLM_E_BURST', /^requests: burst: /],
-    [{ requests: r.per(100, 0.000001) }, 'RLM_E_RATE', /^requests: amount, period: the rate/],
-    [{ requests: perMinute(5, { guard: 70000 }) }, 'RLM_E_GUARD', /^requests: guard: .*70000$/],
-    [{ custom: [perMinute(5), r.sliding(5, 1000, { cells: 2 })] }, 'RLM_E_CELLS', /^custom: cells: .*not 2$/],
-    [{ concurrency: r.concurrent(2 ** 32) }, 'RLM_E_AMOUNT', /^concurrency: amount: must be 1 to 2\^31/],
+    [() => perMinute(0), 'RLM_E_AMOUNT', /^amount: must be 1 to 2\^40, not 0$/],
+    [() => perMinute(2 ** 41), 'RLM_E_AMOUNT', /not 2199023255552$/],
+    [() => r.per(5, 0), 'RLM_E_PERIOD', /^period: .*not 0$/],
+    [() => perMinute(5, { burst: 0 }), 'RLM_E_BURST', /^burst: /],
+    [() => r.per(100, 0.000001), 'RLM_E_RATE', /^amount, period: the rate/],
+    [() => perMinute(5, { guard: 70000 }), 'RLM_E_GUARD', /^guard: .*70000$/],
+    [() => r.sliding(5, 1000, { cells: 2 }), 'RLM_E_CELLS', /^cells: .*not 2$/],
+    [() => r.concurrent(2 ** 32), 'RLM_E_AMOUNT', /^amount: must be 1 to 2\^31/],
+    [() => r.ramp({ floor: 0 }), 'RLM_E_AMOUNT', /^floor: must be 1 to 2\^40, not 0$/],
+    [() => r.ramp({ hold: 0 }), 'RLM_E_PERIOD', /^hold: /],
+    [() => perMinute(5).replace({ amount: 0 }), 'RLM_E_AMOUNT', /^amount: /],
   ];
-  for (const [options, code, message] of cases) throws(() => new Limiter(options), r.LimitError, code, message);
-  throws(() => new Limiter(cases[0][0]), RangeError, 'RLM_E_AMOUNT', /./);
+  for (const [make, code, message] of cases) throws(make, r.LimitError, code, message);
+  throws(cases[0][0], RangeError, 'RLM_E_AMOUNT', /./);
+});
+
+test('limits that a limiter refuses, by the name of their meter', () => {
+  const wide = r.sliding(5, 1000, { cells: 1000 });
+  throws(() => new Limiter({ requests: wide, custom: wide }), r.LimitError, 'RLM_E_CELLS', /^custom: cells: .*1056, not 1000$/);
 });
 
 test('wrong options of a limiter', () => {
@@ -71,6 +79,7 @@ test('wrong options of a limiter', () => {
     [{ requests, queue: 'x' }, TypeError, /^queue: /],
     [{ requests, ageing: -1 }, RangeError, /^ageing: /],
     [{ requests, name: 5 }, TypeError, /^name: /],
+    [{ requests, unref: 'false' }, TypeError, /^unref: must be true, false or undefined, not 'false'/],
     [{ requests: Array(13).fill(requests) }, RangeError, /^limits: at most 12, not 13/],
   ];
   for (const [options, kind, message] of cases) throws(() => new Limiter(options), kind, 'RLIMIT_ARGUMENT', message);
@@ -136,7 +145,7 @@ test('wrong arguments of the rest', () => {
       /^permit: .*this limiter/,
     ],
     [() => limiter.pause(-1), RangeError, /^ms: /],
-    [() => limiter.pause(1, 'x'), RangeError, /^which: no limit 'x'/],
+    [() => limiter.pause(1, 'x'), RangeError, /^meter: no limit 'x'/],
     [() => limiter.reconfigure({}, perMinute(1)), TypeError, /^which: /],
     [() => limiter.reconfigure(0, 'x'), TypeError, /^limit: /],
     [() => limiter.restore({}), TypeError, /^saved: /],

@@ -278,6 +278,13 @@ test('headers in any form say the same', () => {
   assert.equal(r.parse(429, [['retry-after', '7'.padEnd(9000)]]).wait, 7000); // longer than the room in C
 });
 
+test('as JSON, for logs', async () => {
+  const { limiter } = clocked({ inputTokens: perMinute(50) });
+  const permit = await limiter.acquire({ inputTokens: 5 });
+  assert.deepEqual(JSON.parse(JSON.stringify({ limiter, permit })), { limiter: String(limiter), permit: { state: 'out', waited: 0,
+    cost: { requests: 1, inputTokens: 5, outputTokens: 0, microdollars: 0, custom: 0 } } });
+});
+
 // -- While in use --
 
 test('reconfigured, what is used stays', () => {
@@ -291,7 +298,9 @@ test('reconfigured, what is used stays', () => {
   assert.throws(() => limiter.reconfigure('tokens', perMinute(1)), /which: no limit 'tokens'/);
   assert.throws(() => limiter.reconfigure('requests', perMinute(0)), { code: 'RLM_E_AMOUNT' });
   assert.throws(() => limiter.reconfigure('requests', r.sliding(1, 2)), /give the index/);
-  assert.throws(() => limiter.reconfigure(0, r.sliding(1, 2)), { code: 'RLM_E_KIND' });
+  assert.throws(() => limiter.reconfigure(0, r.sliding(1, 2)), { name: 'TypeError',
+    message: 'limit: requests is perMinute(100) and cannot become sliding(1, 2)' });
+  assert.throws(() => limiter.reconfigure(0, 5), /cannot become concurrent\(5\)$/);
 });
 
 test('a pause, of all or of a meter', () => {

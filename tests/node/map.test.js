@@ -8,7 +8,7 @@ const { execFileSync } = require('node:child_process');
 const events = require('node:events');
 const { after, before, test } = require('node:test');
 const fc = require('fast-check');
-const { Limiter, ManualClock, map, perMinute } = require('rlimit');
+const { Limiter, ManualClock, map, perMinute, retry } = require('rlimit');
 
 const tick = () => new Promise((resolve) => setImmediate(resolve));
 const double = (x) => 2 * x;
@@ -317,6 +317,48 @@ test('errors of cost and actual are the items\', and leave nothing held', async 
     actual: (value) => (value === 6 ? { unknown: 1 } : fail()) }));
   assert.deepEqual(found.map(([, , ok]) => ok), [false, false, false, false]);
   assert.equal(limiter.status().active, 0);
+});
+
+test('a call that throws has paid and counts as failed; a value whose actual is refused is kept', async () => {
+  const limiter = new Limiter({ requests: perMinute(100), clock: new ManualClock() });
+  const fn = (x) => {
+    if (x === 1) throw new Error('no answer');
+    return x;
+  };
+  const outcomes = [];
+  for await (const outcome of map([0, 1, 2], fn, { limiter, actual: (x) => (x === 2 ? { unknown: 1 } : {}) })) {
+    outcomes.push(outcome);
+  }
+  assert.deepEqual(outcomes.map(({ ok, value }) => [ok, value]), [[true, 0], [false, undefined], [false, 2]]);
+  assert.match(outcomes[2].error.message, /^unknown: /);
+  const { succeeded, failed, active, limits } = limiter.status();
+  assert.deepEqual([succeeded, failed, active, limits[0].used], [1, 2, 0, 3]);
+});
+
+test('many runs on one signal are no leak of listeners', async () => {
+  const warnings = [];
+  const warn = (warning) => warnings.push(warning.message);
+  process.on('warning', warn);
+  const many = new AbortController();
+  const any = new AbortController();
+  events.setMaxListeners(0, any.signal);
+  for (const { signal } of [many, any]) {
+    const clock = new ManualClock();
+    const limiter = new Limiter({ requests: perMinute(1), clock });
+    await limiter.acquire();
+    const waiting = [];
+    for (let i = 0; i < 40; i++) {
+      waiting.push(map([1], double, { signal, limiter }).next(), clock.sleep(1000, { signal }));
+      waiting.push(retry(() => Promise.reject(new TypeError('fetch failed', { cause: { code: 'EPIPE' } })), { signal, clock }));
+    }
+    await tick();
+    const ended = Promise.allSettled(waiting);
+    (signal === many.signal ? many : any).abort();
+    assert.ok((await ended).every(({ status }) => status === 'rejected'));
+  }
+  await tick();
+  process.off('warning', warn);
+  assert.deepEqual(warnings, []);
 });
 
 test('who leaves does not stay in the queue', async () => {

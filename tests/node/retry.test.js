@@ -489,6 +489,15 @@ test('cost and actual may be functions', async () => {
   assert.deepEqual([...seen, used(limiter, 'inputTokens')], [100, 100, 7]);
 });
 
+test('attempts without an answer count as failed', async () => {
+  const clock = new ManualClock();
+  const limiter = new Limiter({ requests: perMinute(10), clock });
+  const lost = new TypeError('fetch failed', { cause: coded('ECONNRESET') });
+  await assert.rejects(retry(() => Promise.reject(lost), { limiter, attempts: 3, sleep: () => {} }), lost);
+  const { succeeded, failed, retried } = limiter.status();
+  assert.deepEqual([succeeded, failed, retried, used(limiter, 'requests')], [0, 3, 2, 3]);
+});
+
 test('what the limiter throws is not tried again', async () => {
   const limiter = new Limiter({ inputTokens: perMinute(1000), concurrency: 1, clock: new ManualClock() });
   const fn = failing();

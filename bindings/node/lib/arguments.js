@@ -2,6 +2,7 @@
 
 // Checks of what is given, and the errors that name it. Internal.
 
+const events = require('events');
 const path = require('path');
 const { inspect } = require('util');
 
@@ -77,12 +78,32 @@ function functionOf(name, value) {
   return value;
 }
 
+/** true, false or undefined. */
+function booleanOf(name, value) {
+  if (value !== undefined && typeof value !== 'boolean') {
+    throw typeError(`${name}: must be true, false or undefined, not ${shown(value)}`);
+  }
+  return value;
+}
+
 /** An AbortSignal, or undefined. */
 function signalOf(signal) {
   const usable = signal === undefined || (signal !== null && typeof signal === 'object' &&
     typeof signal.aborted === 'boolean' && typeof signal.addEventListener === 'function');
   if (!usable) throw typeError(`signal: must be an AbortSignal, not ${kindOf(signal)}`);
   return signal;
+}
+
+const LISTENERS_MOST = 1500; // on one signal, until a warning: as many as node's own fetch allows
+
+/** Many wait with one signal: that is no leak, and not to be warned of. */
+function allowListeners(signal) {
+  if (!(signal instanceof EventTarget) || events.getMaxListeners === undefined) return;
+  let most = 0;
+  try {
+    most = events.getMaxListeners(signal);
+  } catch {} // it throws for a signal that may have any number
+  if (most === events.defaultMaxListeners) events.setMaxListeners(LISTENERS_MOST, signal);
 }
 
 /** A library that the program may have, or null: looked for beside this package and beside the program. */
@@ -99,5 +120,5 @@ function optional(name) {
 
 module.exports = {
   AMOUNT_MAX, PRIORITIES, typeError, rangeError, kindOf, shown, optionsOf, countOf, numberOf, nameOf, functionOf,
-  signalOf, optional,
+  booleanOf, signalOf, allowListeners, optional,
 };

@@ -36,8 +36,8 @@ const { priced, requestCost } = require('./estimate.js');
 const { checkCounted, priceFor, pricesOf } = require('./prices.js');
 const { Compressed, ERROR_MOST, Events, JSON_MOST, Whole, decoder, findUsage, isEncoded, isObject, isPlain, parsed,
   readUsage } = require('./usage.js');
-const { AMOUNT_MAX, PRIORITIES, functionOf, kindOf, nameOf, numberOf, optionsOf, rangeError, shown, typeError } =
-  require('./arguments.js');
+const { AMOUNT_MAX, PRIORITIES, booleanOf, functionOf, kindOf, nameOf, numberOf, optionsOf, rangeError, shown,
+  typeError } = require('./arguments.js');
 
 const ROUTES_MOST = 256; // models whose real costs are learned
 const OPTIONS = ['provider', 'priority', 'queueTimeout', 'cost', 'tokenizer', 'reservesOutput', 'prices'];
@@ -142,9 +142,7 @@ class Gate {
     const { priority = 'normal', queueTimeout = Infinity, reservesOutput } = given;
     nameOf('priority', priority, PRIORITIES);
     numberOf('queueTimeout', queueTimeout, 0, Infinity);
-    if (reservesOutput !== undefined && typeof reservesOutput !== 'boolean') {
-      throw typeError(`reservesOutput: must be true, false or undefined, not ${shown(reservesOutput)}`);
-    }
+    booleanOf('reservesOutput', reservesOutput);
     if (given.provider !== undefined) nameOf('provider', given.provider, native.PROVIDERS);
     if (given.tokenizer !== undefined && typeof given.tokenizer?.encode !== 'function') {
       functionOf('tokenizer', given.tokenizer);

@@ -2,7 +2,7 @@
 
 // A clock that is set by hand, for tests and simulation.
 
-const { kindOf, optionsOf, rangeError, signalOf, typeError } = require('./arguments.js');
+const { allowListeners, kindOf, optionsOf, rangeError, signalOf, typeError } = require('./arguments.js');
 
 const MOST = 4611686018427; // ms: 2^62 ns
 
@@ -50,6 +50,7 @@ class ManualClock {
         finish();
       };
       this.#sleepers.add(sleeper);
+      allowListeners(signal);
       signal?.addEventListener('abort', abort);
     });
   }

@@ -2,9 +2,8 @@
 
 // fetch, limited: every request waits for a limiter, and tells it what the server said.
 
-const events = require('events');
 const { Gate, OPTIONS, UNREADABLE, isRetry, wasSent } = require('./call.js');
-const { functionOf, optionsOf } = require('./arguments.js');
+const { allowListeners, functionOf, optionsOf } = require('./arguments.js');
 
 /** On what limits already: a second limiter over it would charge twice. */
 const LIMITED = Symbol('rlimit.limited');
@@ -68,8 +67,6 @@ async function send(call, signal, inner, isRead = isError) {
 // signal is the request's own, a stream that somebody drops is never collected: the connection has the signal, which
 // has the stream. So the request gets a signal of its own, and nothing here refers to the given one but weakly.
 
-const LISTENERS_MOST = 1500; // on one signal, until a warning: as many as node's own fetch allows
-
 /** A signal that is aborted with the given one. An abort after the head ends the call at once, though nobody reads. */
 function linked(signal, call) {
   const own = new AbortController();
@@ -97,11 +94,6 @@ function aborting(given, own, call) {
 
 function leaving(given, abort) {
   return () => given.deref()?.removeEventListener('abort', abort);
-}
-
-function allowListeners(signal) {
-  if (!(signal instanceof EventTarget) || events.getMaxListeners === undefined) return;
-  if (events.getMaxListeners(signal) === events.defaultMaxListeners) events.setMaxListeners(LISTENERS_MOST, signal);
 }
 
 // -- Responses --

@@ -94,7 +94,7 @@ class Limit {
     if (given.utcOffset !== undefined) spec[6] = zoneOf(given.utcOffset);
     if (given.wallOffset !== undefined) spec[7] = wallOffsetOf(given.wallOffset);
     if (given.follow !== undefined) spec[8] = FOLLOWS.indexOf(nameOf('follow', given.follow, FOLLOWS.slice(0, 4)));
-    return new Limit(spec, MADE);
+    return checked(new Limit(spec, MADE));
   }
 
   equals(other) {
@@ -147,8 +147,15 @@ function limitOf(spec) {
 
 function make(kind, amount, periodNs, options = {}) {
   const { burst = amount, guard = 0, cells = 0, utcOffset = 0, follow = 'shrink', least = 0 } = options;
-  return limitOf([kind, whole('amount', amount), periodNs, whole('burst', burst), nanoseconds('guard', guard),
-    cellsOf(cells), zoneOf(utcOffset), null, FOLLOWS.indexOf(follow), least]);
+  return checked(limitOf([kind, whole('amount', amount), periodNs, whole('burst', burst), nanoseconds('guard', guard),
+    cellsOf(cells), zoneOf(utcOffset), null, FOLLOWS.indexOf(follow), least]));
+}
+
+/** The limit, if it can be one: asked of what makes limiters, so that the answer is the same. */
+function checked(limit) {
+  const status = native.checkLimit(limit);
+  if (status !== 0) throw errorOf(status, '', limit);
+  return limit;
 }
 
 function per(amount, ms, options) {
@@ -210,15 +217,17 @@ const FIELDS = {
   RLM_E_FOLLOW: [['follow'], 'not for this kind of limit'],
 };
 
+/** What the amount and its kin are called where adaptive() and ramp() take them. */
+const NAMES = { ramp: { amount: 'floor', period: 'hold' }, adapt: { amount: 'most', burst: 'begin' } };
+
 /** What rlm_limiter_init or rlm_reconfigure says of a limit, in this package's words. */
 function errorOf(status, name, limit) {
   const [text, , code] = native.strerror(status);
   const [fields, said] = FIELDS[code] ?? [[], text];
   const rule = code === 'RLM_E_AMOUNT' && limit.kind === 'concurrency' ? 'must be 1 to 2^31' : said;
-  const values = fields.map((field) => limit[field]);
-  const what = fields.length > 0 ? `${fields.join(', ')}: ` : '';
-  const told = values.length > 0 ? `, not ${values.join(' and ')}` : '';
-  return new LimitError(`${name}: ${what}${rule}${told}`, code);
+  const names = fields.map((field) => NAMES[limit.follow]?.[field] ?? field).join(', ');
+  const told = fields.length > 0 ? `, not ${fields.map((field) => limit[field]).join(' and ')}` : '';
+  return new LimitError([name, names, `${rule}${told}`].filter((part) => part !== '').join(': '), code);
 }
 
 module.exports = {

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" />
 import type { Limit } from './limit';
 import type { ManualClock } from './clock';
 import type { MeterName } from './errors';
@@ -157,7 +158,8 @@ export class Permit {
    * difference is given back or charged: more than estimated is a debt, which delays others. Never blocks.
    *
    * Throws an Error with code 'RLIMIT_SETTLED' if it was settled or cancelled before, RangeError or TypeError naming
-   * the field.
+   * the field. In status() the request counts as succeeded, unless observe() was told otherwise of this permit:
+   * `limiter.observe({ outcome: 'failed' }, permit)`.
    *
    *     permit.settle({ inputTokens: reply?.usage.input_tokens, outputTokens: reply?.usage.output_tokens });
    */
@@ -259,7 +261,8 @@ export class Limiter {
   /** Ends all waits, and those to come, with ClosedError. Permits that are out may still be settled. Never blocks. */
   close(): void;
   /**
-   * fetch, limited: `new OpenAI({ fetch: limiter.fetch })`. As limitFetch(limiter), the same function each time.
+   * fetch, limited: as limitFetch(limiter), the same function each time. For a client that takes a fetch; for those of
+   * OpenAI and Anthropic wrap() is better: their time-outs begin before fetch is called, and would include the wait.
    * Throws TypeError if the limiter counts microdollars or custom units: limitFetch(limiter, { prices }) knows them.
    */
   readonly fetch: typeof globalThis.fetch;

@@ -8,8 +8,8 @@
 
 const { clearTimeout, setTimeout } = require('timers'); // kept, so that tests that replace timers do not replace these
 const native = require('../load.js');
-const { countOf, kindOf, nameOf, numberOf, optionsOf, rangeError, shown, signalOf, typeError } =
-  require('./arguments.js');
+const { allowListeners, booleanOf, countOf, kindOf, nameOf, numberOf, optionsOf, rangeError, shown, signalOf,
+  typeError } = require('./arguments.js');
 const { ManualClock } = require('./clock.js');
 const { ONE_REQUEST, costOf, write, writeEstimate } = require('./cost.js');
 const { AcquireTimeoutError, ClosedError, LimitError, NeverAdmittedError, QueueFullError } = require('./errors.js');
@@ -72,6 +72,8 @@ class Permit {
   get waited() { return this._waited; }
 
   get limiter() { return this._limiter; }
+
+  toJSON() { return { state: this.state, cost: this._cost, waited: this._waited }; }
 
   [Symbol.for('nodejs.util.inspect.custom')](depth, options, inspect) {
     return `Permit { ${this.state}, cost: ${inspect(this._cost, options)} }`;
@@ -200,7 +202,7 @@ class Limiter {
     this.#begin(list, given);
     this.name = textOf('name', given.name);
     this.provider = textOf('provider', given.provider);
-    this._setUp(list, Boolean(given.unref));
+    this._setUp(list, booleanOf('unref', given.unref) ?? false);
     if (this.clock instanceof ManualClock) this.clock._watch(this);
   }
 
@@ -301,16 +303,16 @@ class Limiter {
   reconfigure(which, limit) {
     const wanted = typeof limit === 'number' ? concurrent(countOf('limit', limit, 1, 2 ** 31)) : limit;
     if (!(wanted instanceof Limit)) throw typeError(`limit: must be a Limit, not ${kindOf(limit)}`);
-    const index = this.#indexOf(which, wanted);
+    const index = this.#indexOf('which', which, wanted);
     const status = this._core.reconfigure(index, meterOf(this.meters[index]), wanted);
-    if (status !== OK) throw errorOf(status, this.meters[index], wanted);
+    if (status !== OK) throw this.#unlike(index, wanted) ?? errorOf(status, this.meters[index], wanted);
     this.limits = Object.freeze(this.limits.map((old, at) => (at === index ? wanted : old)));
     this._wake();
   }
 
   pause(ms, meter) {
     if (numberOf('ms', ms, 0, Infinity) > 36028797018) ms = 36028797018;
-    for (const index of meter === undefined ? [-1] : this.#indices(meter)) this._core.pause(index, ms);
+    for (const index of meter === undefined ? [-1] : this.#indices('meter', meter)) this._core.pause(index, ms);
     this._wake();
   }
 
@@ -375,6 +377,8 @@ class Limiter {
     if (this.name !== null) items.push(`name: ${shown(this.name)}`);
     return `new Limiter({ ${items.join(', ')} })`;
   }
+
+  toJSON() { return this.toString(); }
 
   [Symbol.for('nodejs.util.inspect.custom')]() { return this.toString(); }
 
@@ -514,6 +518,7 @@ class Limiter {
     if (group === undefined) {
       group = { listener: () => this._aborted(signal), waiters: new Set() };
       this._signals.set(signal, group);
+      allowListeners(signal);
       signal.addEventListener('abort', group.listener);
     }
     group.waiters.add(id);
@@ -632,22 +637,29 @@ class Limiter {
 
   // -- Which limit --
 
-  #indexOf(which, limit) {
-    let indices = this.#indices(which);
+  /** The error of a limit of another kind than the one it is to replace, or undefined. */
+  #unlike(index, wanted) {
+    const before = this.limits[index];
+    if (wanted.kind === before.kind) return undefined;
+    return typeError(`limit: ${this.meters[index]} is ${before} and cannot become ${wanted}`);
+  }
+
+  #indexOf(name, which, limit) {
+    let indices = this.#indices(name, which);
     if (indices.length > 1) {
       const same = indices.filter((index) => this.limits[index].kind === limit.kind);
       indices = same.length === 1 ? same : same.filter((index) => this.limits[index].period === limit.period);
     }
-    if (indices.length !== 1) throw rangeError(`which: ${shown(which)} could be any of ${this}: give the index`);
+    if (indices.length !== 1) throw rangeError(`${name}: ${shown(which)} could be any of ${this}: give the index`);
     return indices[0];
   }
 
-  #indices(which) {
+  #indices(name, which) {
     if (typeof which !== 'string' && typeof which !== 'number') {
-      throw typeError(`which: must be the name of a meter or an index, not ${kindOf(which)}`);
+      throw typeError(`${name}: must be the name of a meter or an index, not ${kindOf(which)}`);
     }
     const found = [...this.limits.keys()].filter((index) => index === which || this.meters[index] === which);
-    if (found.length === 0) throw rangeError(`which: no limit ${shown(which)}; there are ${this.meters.join(', ')}`);
+    if (found.length === 0) throw rangeError(`${name}: no limit ${shown(which)}; there are ${this.meters.join(', ')}`);
     return found;
   }
 }

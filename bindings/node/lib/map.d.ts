@@ -1,7 +1,7 @@
 import type { Cost, Limiter, Priority } from './limiter';
 
 /** What became of one item. */
-export type Outcome<Item = unknown, Value = unknown> = Succeeded<Item, Value> | Failed<Item>;
+export type Outcome<Item = unknown, Value = unknown> = Succeeded<Item, Value> | Failed<Item, Value>;
 
 interface Settled<Item> {
   readonly item: Item;
@@ -18,10 +18,11 @@ export interface Succeeded<Item = unknown, Value = unknown> extends Settled<Item
   result(): Value;
 }
 
-export interface Failed<Item = unknown> extends Settled<Item> {
+export interface Failed<Item = unknown, Value = unknown> extends Settled<Item> {
   readonly ok: false;
-  readonly value: undefined;
-  /** What the function threw, or the limiter did. */
+  /** What the function returned, where only `actual` failed then. */
+  readonly value: Value | undefined;
+  /** What the function threw, or the limiter or `actual` did. */
   readonly error: unknown;
   /** Throws the error. */
   result(): never;

@@ -4,9 +4,9 @@
 
 const { AsyncResource } = require('async_hooks');
 const { setMaxListeners } = require('events');
-const { countOf, functionOf, kindOf, optional, optionsOf, rangeError, shown, signalOf, typeError } =
-  require('./arguments.js');
-const { costBy, payment } = require('./payment.js');
+const { allowListeners, booleanOf, countOf, functionOf, kindOf, optional, optionsOf, rangeError, shown, signalOf,
+  typeError } = require('./arguments.js');
+const { costBy, payment, settleLost } = require('./payment.js');
 
 const OPTIONS = ['limiter', 'cost', 'actual', 'concurrency', 'buffer', 'ordered', 'errors', 'signal', 'progress',
   'onProgress', 'total', 'priority', 'timeout'];
@@ -41,7 +41,7 @@ class Job {
     const { concurrency = 16, buffer = concurrency, ordered = true, errors = 'collect' } = given;
     this.concurrency = countOf('concurrency', concurrency, 1, 2 ** 20);
     this.room = this.concurrency + countOf('buffer', buffer, 0, 2 ** 30);
-    this.ordered = Boolean(ordered);
+    this.ordered = booleanOf('ordered', ordered);
     if (errors !== 'collect' && errors !== 'throw') {
       throw rangeError(`errors: must be 'collect' or 'throw', not ${shown(errors)}`);
     }
@@ -236,6 +236,7 @@ class Run {
       if (signal !== undefined) {
         signal.throwIfAborted();
         this.#abort = () => this.#stop({ error: signal.reason });
+        allowListeners(signal);
         signal.addEventListener('abort', this.#abort, { once: true });
       }
       this.#progress = this.#job.progress();
@@ -333,17 +334,18 @@ class Run {
     const { fn, limiter, cost, actual, how } = this.#job;
     const { signal } = this.#stopper;
     let permit = null;
+    let value;
     try {
       // Awaited without a limiter too: the function then has an asynchronous context of its own.
       permit = await (limiter === undefined ? null : limiter.acquire(costBy(cost, [item]), { ...how, signal }));
       signal.throwIfAborted();
-      const value = await fn(item, { index, signal });
-      if (permit !== null && actual !== undefined) permit.settle(actual(value));
+      value = await fn(item, { index, signal });
+      permit?.settle(actual?.(value));
       return new Outcome(item, index, true, value, undefined);
     } catch (error) {
-      return new Outcome(item, index, false, undefined, error);
+      return new Outcome(item, index, false, value, error);
     } finally {
-      if (permit !== null && permit.state === 'out') permit.settle();
+      settleLost(limiter, permit);
     }
   }
 

@@ -27,4 +27,11 @@ function costBy(cost, args) {
   return (typeof cost === 'function' ? cost(...args) : cost) ?? undefined;
 }
 
-module.exports = { costBy, payment };
+/** Ends a permit that is out still, because its call threw: it has paid, and counts as failed. */
+function settleLost(limiter, permit) {
+  if (permit === null || permit.state !== 'out') return;
+  limiter.observe({ outcome: 'failed' }, permit);
+  permit.settle();
+}
+
+module.exports = { costBy, payment, settleLost };

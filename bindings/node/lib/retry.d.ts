@@ -1,3 +1,4 @@
+import type { ManualClock } from './clock';
 import type { Clock, Cost, Limiter, Priority } from './limiter';
 
 // -- Delays --
@@ -210,7 +211,7 @@ export interface RetryOptions<Args extends unknown[] = unknown[], Value = unknow
   /** Waits so many milliseconds; a timer by default. */
   sleep?: ((ms: number, signal: AbortSignal | undefined) => unknown) | undefined;
   /** A ManualClock, to sleep by; the limiter's by default. No real time passes then: advance() ends the sleep. */
-  clock?: Clock | undefined;
+  clock?: ManualClock | null | undefined;
   /** Whether the timer of a wait lets the process end. */
   unref?: boolean | undefined;
   /** Called before each wait. */

@@ -5,10 +5,10 @@
 // The delays, the retry budget and the meaning of a status are computed by rlimit.h and rlimit_http.h.
 
 const native = require('../load.js');
-const { PRIORITIES, countOf, functionOf, kindOf, nameOf, optionsOf, rangeError, shown, signalOf, typeError } =
-  require('./arguments.js');
+const { PRIORITIES, allowListeners, booleanOf, countOf, functionOf, kindOf, nameOf, optionsOf, rangeError, shown, signalOf,
+  typeError } = require('./arguments.js');
 const { ManualClock } = require('./clock.js');
-const { costBy, payment } = require('./payment.js');
+const { costBy, payment, settleLost } = require('./payment.js');
 
 const ERROR_CLASSES = ['rate_limit', 'server', 'network', 'fatal'];
 const JITTERS = ['none', 'fraction', 'full', 'equal', 'decorrelated'];
@@ -377,7 +377,7 @@ class Plan {
     this.provider = given.provider ?? this.limiter?.provider ?? 'generic';
     native.httpLimits(this.provider); // a name that is not known is said now, not later
     this.sleep = functionOf('sleep', given.sleep) ?? sleepBy(clockOf(given.clock) ?? this.limiter?.clock,
-      Boolean(given.unref));
+      booleanOf('unref', given.unref) ?? false);
     if (this.signal !== undefined) this.how = { ...this.how, signal: this.signal };
   }
 
@@ -500,10 +500,10 @@ class Run {
       if (isFailedResponse(result)) {
         return { failure: result, isError: false, delay: this.failed(permit, result, false) };
       }
-      if (permit !== null && plan.actual !== undefined) permit.settle(plan.actual(result));
+      permit?.settle(plan.actual?.(result));
       return { failure: result, isError: false, delay: null };
     } finally {
-      if (permit !== null && permit.state === 'out') permit.settle();
+      settleLost(plan.limiter, permit);
     }
   }
 
@@ -575,6 +575,7 @@ async function abortable(signal, begin) {
   let abort;
   const aborted = new Promise((resolve, reject) => {
     abort = () => reject(signal.reason);
+    allowListeners(signal);
     signal.addEventListener('abort', abort, { once: true });
   });
   try {
@@ -600,6 +601,7 @@ function sleepByTimer(ms, signal, unref) {
     };
     const timer = setTimeout(stop, Math.ceil(ms));
     if (unref) timer.unref();
+    allowListeners(signal);
     signal?.addEventListener('abort', stop, { once: true });
   });
 }
