@@ -3356,13 +3356,15 @@ static void rlm_i_hold_until(rlm_limiter *limiter, size_t index, const rlm_permi
     rlm_i_add(&limiter->entry[index].corrected, rlm_i_bucket_hold(bucket, seen, need, now_ns) << 2);
 }
 
-/* Another amount in the same period, the burst in proportion to what was configured, but no less than a request. */
+/* Another amount in the same period, the burst in proportion to what was configured, but no less than a request where
+   that may be. */
 static void rlm_i_set_amount(rlm_limiter *limiter, size_t index, uint64_t amount, uint64_t request, uint64_t now_ns) {
     rlm_limit limit = rlm_i_limit_now(limiter, index), given = rlm_i_given(limiter, index);
     if (given.follow == RLM_SHRINK && amount > given.amount) amount = given.amount;
     limit.burst = given.follow == RLM_LEARN ? amount : rlm_i_scale_up(given.burst, amount, given.amount);
     limit.amount = amount;
     if (limit.burst < request) limit.burst = request;
+    if (given.follow == RLM_SHRINK && limit.burst > given.burst) limit.burst = given.burst; /* less is configured by now */
     if (limit.burst > RLM_AMOUNT_MAX) limit.burst = RLM_AMOUNT_MAX;
     (void)rlm_i_set(limiter, index, &limit, now_ns);
     rlm_i_store_seq_cst(&limiter->heard[index].known, 2);

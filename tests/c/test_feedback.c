@@ -1387,6 +1387,21 @@ static void a_guess_rises_where_it_is_used(void) {
         "%" PRIu64 ", at most %" PRIu64, in_force(0).amount, most);
 }
 
+/* A request that was admitted under a larger burst is refused: the guess leaves it room, within what is configured by now. */
+static void a_guess_keeps_within_a_burst_that_shrank(void) {
+    rlm_limit limit = rlm_per_minute(RLM_REQUESTS, 1000);
+    rlm_permit permit;
+    make(&limit, 1);
+    permit = take(600, START);
+    limit.amount = 800;
+    limit.burst = 200;
+    CHECK_EQ(rlm_reconfigure(&limiter, 0, &limit, START + SECOND), RLM_OK);
+    refuse(&permit, 1u << RLM_REQUESTS, RLM_UNSAID, START + 2 * SECOND);
+    CHECK(in_force(0).burst <= 200);
+    CHECK_EQ(wait_for(201, START + 10 * MINUTE), RLM_NEVER);
+    CHECK_EQ(wait_for(150, START + 10 * MINUTE), 0);
+}
+
 /* ---- What the limit is ------------------------------------------------------------------------- */
 
 static const char *const follow_name[RLM_I_FOLLOWS] = {"shrink", "fixed", "follow", "learn", "ramp", "adapt"};
@@ -3326,6 +3341,7 @@ static const check_case cases[] = {
     CASE(the_emptiest_limit_was_exceeded),
     CASE(a_refusal_with_figures_that_say_nothing_takes_an_eighth),
     CASE(a_guess_rises_where_it_is_used),
+    CASE(a_guess_keeps_within_a_burst_that_shrank),
     CASE(a_limit_follows_as_far_as_it_may),
     CASE(an_answer_to_an_older_request_does_not_bring_the_old_limit_back),
     CASE(more_is_available_only_if_the_server_says_so),
