@@ -1970,7 +1970,7 @@ static uint64_t rlm_i_given_back(rlm_window *window, const rlm_i_view *view) {
 /* A reading as windows keep it. */
 static uint64_t rlm_i_window_time(const rlm_window *window, uint64_t now_ns) {
     uint64_t at_ns = now_ns < window->epoch_ns ? 0 : now_ns - window->epoch_ns;
-    return at_ns < UINT64_MAX >> 4 ? at_ns : UINT64_MAX >> 4; /* 36 years */
+    return at_ns < UINT64_MAX >> 1 ? at_ns : UINT64_MAX >> 1; /* 292 years */
 }
 
 static void rlm_i_look(rlm_window *window, uint64_t now_ns, rlm_i_view *view) {
@@ -2199,14 +2199,19 @@ static int rlm_i_window_make(rlm_window *made, const rlm_limit *limit, uint64_t 
     made->period_ns = limit->period_ns;
     made->guard_ns = limit->guard_ns;
     made->span_ns = limit->period_ns + limit->guard_ns;
-    made->epoch_ns = now_ns > UINT64_C(1) << 48 ? now_ns - (UINT64_C(1) << 48) : 0; /* 3 days for a clock set back */
     slots = rlm_i_slots(made);
     if (limit->amount > slots) made->width_ns = (made->span_ns - 1) / slots + 1;
     /* all bits that time leaves: what is taken and given back within a period adds to the total, too */
     made->bits = rlm_i_split(limit->amount, 56, made->width_ns != 0 ? made->width_ns : RLM_SECOND_NS / 2000);
     if (made->bits == 0) return RLM_E_SPAN;
-    if (made->width_ns != 0) made->first = (now_ns - made->epoch_ns) / made->width_ns;
-    if (made->first > UINT64_C(1) << (63 - made->bits)) return RLM_E_SPAN;
+    if (made->width_ns != 0) {
+        uint64_t quarter = UINT64_C(1) << (62 - made->bits); /* of all slots there are, for a clock set back: months at least */
+        made->first = now_ns / made->width_ns;
+        if (made->first > quarter) {
+            made->first = quarter;
+            made->epoch_ns = now_ns - quarter * made->width_ns;
+        }
+    }
     made->word = made->first << made->bits;
     return RLM_OK;
 }

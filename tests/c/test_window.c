@@ -481,13 +481,13 @@ static void frozen_readings_admit_nothing_more(void) {
     }
 }
 
-/* Set back for good: after a period (and a slot), and not before, all is as usual. */
-static void set_back(uint64_t amount, uint32_t cells, uint64_t by_ns, uint64_t taken) {
+/* Set back for good: after a period (and a slot), and not before, all is as usual. born_ns: of the window. */
+static void set_back_of(uint64_t amount, uint32_t cells, uint64_t by_ns, uint64_t taken, uint64_t born_ns) {
     rlm_limit limit = rlm_sliding(RLM_REQUESTS, amount, 10 * SECOND);
     uint64_t k, step_ns = SECOND / 10, slot_ns = 0, admitted = 0, last_ns = START, now_ns;
     limit.cells = cells;
     if (cells != 0 && cells - 2 < amount) slot_ns = (10 * SECOND - 1) / (cells - 2) + 1;
-    make(&limit, START);
+    make(&limit, born_ns);
     CHECK_EQ(rlm_window_take(window, taken, START + by_ns, NULL), 0);
     for (k = 0; k < 1000; k++) {
         now_ns = START + k * step_ns;
@@ -498,6 +498,11 @@ static void set_back(uint64_t amount, uint32_t cells, uint64_t by_ns, uint64_t t
         CHECK(now_ns - last_ns <= 10 * SECOND + slot_ns + 2 * step_ns);
     }
     CHECK(admitted >= 5 * amount && admitted <= 11 * amount);
+}
+
+static void set_back(uint64_t amount, uint32_t cells, uint64_t by_ns, uint64_t taken) {
+    set_back_of(amount, cells, by_ns, taken, START);
+    set_back_of(amount, cells, by_ns, taken, START + by_ns); /* to before it was made */
 }
 
 static void a_clock_set_back_exact(void) {
