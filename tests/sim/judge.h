@@ -61,7 +61,7 @@ static inline void judge_note(judge *it, uint64_t n, uint64_t now_ns, uint64_t *
     if (it->next - it->first == JUDGE_LOG) { /* full: the oldest leaves early, which only makes the judge milder */
         it->used -= it->log_n[it->first++ % JUDGE_LOG];
     }
-    it->log_ns[it->next % JUDGE_LOG] = it->at_ns;
+    it->log_ns[it->next % JUDGE_LOG] = now_ns; /* by a stale reading less than at_ns */
     it->log_n[it->next++ % JUDGE_LOG] = n;
 }
 

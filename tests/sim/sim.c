@@ -415,7 +415,10 @@ static void check_permits(void);
 static void answered(request *it) {
     const rlm_feedback *feedback = &it->feedback;
     uint64_t now_ns = reading();
+    size_t i;
     call();
+    for (i = 0; feedback->count != 0 && i < w.count; i++) /* what a reading is merged into is moved to its time */
+        if (w.judges[i].kind == JUDGE_WINDOW) judge_advance(&w.judges[i], unjumped(now_ns));
     MUST(rlm_observe(limiter, &it->permit, feedback, now_ns) == RLM_OK, "observe failed");
     w.in_flight--;
     if (feedback->outcome == RLM_ANSWERED) {
