@@ -2563,6 +2563,13 @@ RLM_I_DEF int rlm_limiter_init(rlm_limiter *limiter, const rlm_limit *limits, si
     return RLM_OK;
 }
 
+/* How much longer a calendar's guard holds at a time. Changes nothing: the time is not one that a clock has shown. */
+static uint64_t rlm_i_calendar_guarded(const rlm_calendar *calendar, uint64_t at_ns) {
+    uint64_t wall_ns = rlm_i_wall(calendar, at_ns), end_ns;
+    (void)rlm_i_period(calendar, wall_ns, &end_ns);
+    return end_ns - wall_ns <= calendar->guard_ns ? end_ns - wall_ns : 0;
+}
+
 RLM_I_DEF uint64_t rlm_i_after_guards(rlm_limiter *limiter, const rlm_cost *cost, uint64_t wait_ns, uint64_t now_ns) {
     rlm_i_amounts amounts;
     size_t i;
@@ -2572,14 +2579,13 @@ RLM_I_DEF uint64_t rlm_i_after_guards(rlm_limiter *limiter, const rlm_cost *cost
         uint64_t more_ns = 0;
         if (wait_ns >= RLM_ON_RELEASE) return wait_ns;
         for (i = 0; i < limiter->count; i++) {
-            rlm_i_entry *entry = &limiter->entry[i];
-            rlm_i_step step;
-            uint64_t this_ns = entry->kind != RLM_CALENDAR ? 0
-                : rlm_i_calendar_plan(&entry->as.calendar, amounts.of[entry->meter], false, now_ns + wait_ns, &step);
+            const rlm_i_entry *entry = &limiter->entry[i];
+            uint64_t this_ns = entry->kind != RLM_CALENDAR || amounts.of[entry->meter] == 0 ? 0
+                : rlm_i_calendar_guarded(&entry->as.calendar, now_ns + wait_ns);
             if (this_ns > more_ns) more_ns = this_ns;
         }
         if (more_ns == 0) break;
-        wait_ns = more_ns < RLM_ON_RELEASE ? wait_ns + more_ns : more_ns;
+        wait_ns += more_ns;
     }
     return wait_ns;
 }

@@ -565,6 +565,21 @@ static void a_limiter_is_plain_memory(void) {
     CHECK_EQ(used(4, START), 0);
 }
 
+/* A wait is asked for the guards at its end. That time has not come: a clock that seems set back is no more believed for it. */
+static void a_look_ahead_changes_nothing(void) {
+    rlm_limit limit = rlm_fixed(RLM_REQUESTS, 10, 60 * SECOND, 0);
+    rlm_cost cost = cost_of(10, 0, 0);
+    rlm_permit permit;
+    limit.guard_ns = SECOND;
+    make(&limit, 1);
+    CHECK_EQ(rlm_acquire(&limiter, &cost, START + 2 * SECOND, &permit), 0);
+    cost = cost_of(1, 0, 0);
+    CHECK_EQ(rlm_pause(&limiter, 0, 120 * SECOND, START - 590 * SECOND), RLM_OK);
+    CHECK(rlm_acquire(&limiter, &cost, START - 590 * SECOND, &permit) >= 120 * SECOND); /* stale, or set back */
+    CHECK_EQ(used(0, START + 3 * SECOND), 10);
+    CHECK_EQ(rlm_acquire(&limiter, &cost, START + 3 * SECOND, &permit), 57 * SECOND);
+}
+
 static const check_case cases[] = {
     CASE(bad_limits_change_nothing),
     CASE(every_status_has_its_message),
@@ -585,6 +600,7 @@ static const check_case cases[] = {
     CASE(random_against_sums),
     CASE(the_wait_is_where_it_is_admitted),
     CASE(the_wait_does_not_end_in_a_guard),
+    CASE(a_look_ahead_changes_nothing),
     CASE(a_limiter_of_nothing_admits_nothing),
     CASE(a_limiter_is_plain_memory),
 };
