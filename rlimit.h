@@ -475,6 +475,12 @@ RLM_I_INLINE void rlm_i_store_seq_cst(rlm_word *word, uint64_t value) {
 #error "rlimit.h: unknown compiler; define RLM_NO_ATOMICS and use one thread"
 #endif
 
+/* Adds to a word. */
+RLM_I_INLINE void rlm_i_add(rlm_word *word, uint64_t amount) {
+    uint64_t seen = rlm_i_load_seq_cst(word);
+    while (amount != 0 && !rlm_i_cas_seq_cst(word, &seen, seen + amount)) {}
+}
+
 /* Raises a word to at least value. */
 RLM_I_INLINE void rlm_i_raise(rlm_word *word, uint64_t value) {
     uint64_t seen = rlm_i_load_seq_cst(word);
@@ -693,7 +699,8 @@ typedef struct rlm_window {
     rlm_word credited; /* 1 + the newest record that was given anything back */
     rlm_word behind;   /* see rlm_i_set_back */
     rlm_word total_then; /* the total when behind was set */
-    uint64_t pad[3];
+    rlm_word restamped;  /* slotted: how often the records were written anew, so that marks of before name nothing */
+    uint64_t pad[2];
     rlm_word amount;
     uint64_t period_ns, guard_ns, epoch_ns;
     uint64_t span_ns;  /* period and guard */
@@ -728,8 +735,8 @@ RLM_I_DECL uint64_t rlm_window_take(rlm_window *window, uint64_t n, uint64_t now
 RLM_I_DECL uint64_t rlm_window_peek(rlm_window *window, uint64_t n, uint64_t now_ns);
 
 /* rlm_window_credit gives n back to the operation that mark names, which should have taken as much
-   (in a slotted window: at most what its slot holds is given back). Once that operation has left the window it does nothing. Lock-free.
-   Returns RLM_OK, RLM_E_NULL or RLM_E_COST. */
+   (in a slotted window: at most what its slot holds is given back). Once that operation has left the window, or its
+   slot is of before the clock was set back, it does nothing. Lock-free. Returns RLM_OK, RLM_E_NULL or RLM_E_COST. */
 RLM_I_DECL int rlm_window_credit(rlm_window *window, uint64_t n, uint64_t mark);
 
 /* rlm_window_debit adds n whether there is room or not. Lock-free. Returns RLM_OK, RLM_E_NULL, or
@@ -1935,6 +1942,11 @@ static void rlm_i_install(rlm_word *word, uint64_t index, uint64_t total, uint64
         if (rlm_i_cas_seq_cst(word, &seen, made)) return;
 }
 
+/* The high bits of a mark: indices of slots repeat once a clock was set back, those of an exact window do not. */
+static uint64_t rlm_i_era(rlm_window *window) {
+    return window->width_ns == 0 ? 0 : rlm_i_load_seq_cst(&window->restamped) << (64 - window->bits);
+}
+
 /* When a record leaves, ns since epoch_ns. */
 static uint64_t rlm_i_leaves(rlm_window *window, uint64_t index) {
     if (window->width_ns != 0) return (index + rlm_i_slots(window) + 1) * window->width_ns;
@@ -2027,6 +2039,7 @@ static void rlm_i_restamp(rlm_window *window, const rlm_i_view *view, uint64_t f
         }
         return;
     }
+    rlm_i_add(&window->restamped, 1); /* before the word: or a mark of before could name a record of after */
     slot = view->at_ns / window->width_ns;
     oldest = slot > rlm_i_slots(window) ? slot - rlm_i_slots(window) : 0;
     if (oldest < rlm_i_load_seq_cst(&window->first)) rlm_i_store_seq_cst(&window->first, oldest); /* before the word: or nothing counts */
@@ -2086,7 +2099,7 @@ RLM_I_DEF uint64_t rlm_i_window_plan(rlm_window *window, uint64_t n, bool force,
         if (view.held + n <= (force ? mask >> 1 : amount) && view.gross + n <= mask) {
             bool join = window->width_ns == 0 && view.index - view.oldest >= window->cells; /* no cell left */
             uint64_t index = window->width_ns != 0 || join ? view.current : view.index + 1;
-            step->mark = window->width_ns != 0 ? index : index - 1;
+            step->mark = window->width_ns != 0 ? rlm_i_era(window) | index : index - 1;
             step->oldest = view.oldest;
             if (n != 0) step->next = index << window->bits | ((view.total + n) & mask);
             step->used = view.held + n;
@@ -2147,6 +2160,8 @@ RLM_I_DEF int rlm_window_credit(rlm_window *window, uint64_t n, uint64_t mark) {
     uint64_t seen, next, mask;
     if (window == NULL) return RLM_E_NULL;
     if (n > RLM_AMOUNT_MAX) return RLM_E_COST;
+    if ((mark ^ rlm_i_era(window)) >> (64 - window->bits) != 0) return RLM_OK; /* of before the clock was set back */
+    mark &= rlm_i_mask(64 - window->bits);
     if (n == 0 || mark >= (rlm_i_load_seq_cst(&window->word) >> window->bits) + (window->width_ns != 0)) return RLM_OK;
     word = &rlm_i_cell_at(window, mark)->credit;
     mask = rlm_i_mask(window->bits);
@@ -3003,11 +3018,6 @@ static void rlm_i_bucket_ease(rlm_bucket *bucket, uint64_t need, uint64_t now_ns
         ticks = rlm_i_ticks(&bucket->rate[seen & 1], now_ns);
         if (seen >> 2 <= ticks + need) return;
     } while (!rlm_i_cas_seq_cst(&bucket->word, &seen, (ticks + need) << 2 | (seen & 3)));
-}
-
-static void rlm_i_add(rlm_word *word, uint64_t amount) {
-    uint64_t seen = rlm_i_load_seq_cst(word);
-    while (amount != 0 && !rlm_i_cas_seq_cst(word, &seen, seen + amount)) {}
 }
 
 /* What was used of the limit when permit was admitted, as it would be with all corrections made since. */

@@ -525,6 +525,22 @@ static void a_clock_set_back_slotted(void) {
     set_back(50, 12, 1000 * RLM_DAY_NS, 50);
 }
 
+/* The clock is set back by three seconds, and comes to a slot for the second time: what is given back to an operation of the
+   first time is not taken for a part of one of the second. */
+static void a_mark_of_before_the_clock_was_set_back_names_nothing(void) {
+    rlm_limit limit = rlm_sliding(RLM_REQUESTS, 1000, SECOND);
+    uint64_t before, after, now_ns = START + 3 * SECOND, again_ns = now_ns;
+    limit.cells = 12;
+    make(&limit, START);
+    CHECK_EQ(rlm_window_take(window, 500, now_ns, &before), 0);
+    for (now_ns = START; now_ns < again_ns; now_ns += SECOND / 10) (void)rlm_window_peek(window, 1, now_ns);
+    CHECK_EQ(rlm_window_take(window, 400, again_ns, &after), 0);
+    CHECK_EQ(rlm_window_credit(window, 500, before), RLM_OK);
+    CHECK(rlm_window_take(window, 700, again_ns, NULL) != 0);
+    CHECK_EQ(rlm_window_credit(window, 300, after), RLM_OK);
+    CHECK_EQ(rlm_window_take(window, 700, again_ns, NULL), 0);
+}
+
 /* What was admitted by a clock that ran ahead is not given back to an operation of later. */
 static void credit_after_a_clock_was_set_back(void) {
     rlm_limit limit = rlm_sliding(RLM_REQUESTS, 100, 10 * SECOND);
@@ -621,6 +637,7 @@ static const check_case cases[] = {
     CASE(frozen_readings_admit_nothing_more),
     CASE(a_clock_set_back_exact),
     CASE(a_clock_set_back_exact_and_partly_used),
+    CASE(a_mark_of_before_the_clock_was_set_back_names_nothing),
     CASE(a_clock_set_back_slotted),
     CASE(credit_after_a_clock_was_set_back),
     CASE(jumps_ahead_admit_a_window_each),
