@@ -2090,6 +2090,7 @@ RLM_I_DEF uint64_t rlm_i_window_plan(rlm_window *window, uint64_t n, bool force,
     for (;;) {
         rlm_i_view view;
         uint64_t amount = rlm_i_load_seq_cst(&window->amount), mask = rlm_i_mask(window->bits), wait_ns, believed_ns;
+        uint64_t longest_ns = window->span_ns + rlm_i_believe_ns(window) + window->width_ns; /* of a future that is none */
         if (n > amount && !force) return RLM_NEVER;
         rlm_i_look(window, now_ns, &view);
         if (rlm_i_window_behind(window, &view)) continue;
@@ -2109,6 +2110,7 @@ RLM_I_DEF uint64_t rlm_i_window_plan(rlm_window *window, uint64_t n, bool force,
         believed_ns = rlm_i_load_seq_cst(&window->behind) - 1 + rlm_i_believe_ns(window);
         if (view.late && !force && believed_ns > view.at_ns && believed_ns - view.at_ns < wait_ns)
             wait_ns = believed_ns - view.at_ns;
+        if (wait_ns > longest_ns && !force) wait_ns = longest_ns;
         if (rlm_i_load_seq_cst(&window->word) == view.seen) return wait_ns;
     }
 }

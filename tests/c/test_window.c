@@ -525,6 +525,16 @@ static void a_clock_set_back_slotted(void) {
     set_back(50, 12, 1000 * RLM_DAY_NS, 50);
 }
 
+/* A thread reads the clock, which is then set back by hours, and takes: whoever waits is not told to wait until then. */
+static void a_wait_is_bounded_though_a_record_lies_far_ahead(void) {
+    rlm_limit limit = rlm_sliding(RLM_REQUESTS, 3, 10 * SECOND);
+    make(&limit, START);
+    CHECK_EQ(rlm_window_take(window, 1, START, NULL), 0);
+    CHECK_EQ(rlm_window_take(window, 1, START + 7200 * SECOND, NULL), 0);
+    CHECK_EQ(rlm_window_take(window, 1, START + SECOND, NULL), 0);
+    CHECK(rlm_window_peek(window, 3, START + SECOND) <= 20 * SECOND);
+}
+
 /* The clock is set back by three seconds, and comes to a slot for the second time: what is given back to an operation of the
    first time is not taken for a part of one of the second. */
 static void a_mark_of_before_the_clock_was_set_back_names_nothing(void) {
@@ -637,6 +647,7 @@ static const check_case cases[] = {
     CASE(frozen_readings_admit_nothing_more),
     CASE(a_clock_set_back_exact),
     CASE(a_clock_set_back_exact_and_partly_used),
+    CASE(a_wait_is_bounded_though_a_record_lies_far_ahead),
     CASE(a_mark_of_before_the_clock_was_set_back_names_nothing),
     CASE(a_clock_set_back_slotted),
     CASE(credit_after_a_clock_was_set_back),

@@ -796,6 +796,19 @@ static void debt(void) {
     if (w.debts-- > 0) at(w.now_ns + some(1, 60) * SECOND, EV_DEBT, 0, 0);
 }
 
+/* What a larger limit had used is a debt of a smaller one of the same meter, which takes its time. */
+static void allow_debt(const rlm_cost *used) {
+    uint64_t longest_ns = 0, ns;
+    size_t i;
+    for (i = 0; i < w.count; i++) {
+        if (w.limit[i].kind != RLM_BUCKET) continue;
+        ns = part(i, used) * (w.limit[i].period_ns / w.limit[i].amount + 1);
+        if (ns > longest_ns) longest_ns = ns;
+    }
+    w.head_bound_ns += longest_ns;
+    w.wait_bound_ns += longest_ns;
+}
+
 /* The state is moved in memory; with nothing out, sometimes the program begins anew and tells what was used. */
 static void restart(void) {
     rlm_limiter *other = limiter == &limiters[0] ? &limiters[1] : &limiters[0];
@@ -827,6 +840,7 @@ static void restart(void) {
             MUST(rlm_calendar_restore(rlm_limiter_calendar(limiter, i), &saved[i], now_ns) == RLM_OK, "no restore");
     call();
     MUST(rlm_debit(limiter, &used, now_ns) == RLM_OK, "what was used does not fit");
+    allow_debt(&used);
     for (i = 0; i < w.count; i++) judge_forgive(&w.judges[i], judge_time(i, now_ns, unjumped(now_ns), part(i, &used) != 0 || w.limit[i].kind == RLM_CALENDAR));
     restart_head_bound();
     pump_at(w.now_ns);
