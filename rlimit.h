@@ -1699,9 +1699,13 @@ static uint64_t rlm_i_reach(const rlm_i_rate *rate, uint64_t tat) {
 }
 
 /* Before TAT is moved on by cost without being asked: whoever reads it shall know that it may be there.
-   Not further than it was entitled to, and cost: the clock may be behind. */
+   Not further than it was entitled to, and cost: the clock may be behind. Where that is noted, TAT may come to lie
+   so far after the first such reading: what was free by now is not what the debt was paid from. */
 static void rlm_i_owe(rlm_i_rate *rate, uint64_t tat, uint64_t cost, uint64_t next, uint64_t ticks) {
-    uint64_t entitled = rlm_i_reach(rate, tat) + cost, ahead = next - ticks;
+    uint64_t behind = rlm_i_load_seq_cst(&rate->behind), first = behind != 0 ? rlm_i_ticks(rate, behind - 1) : ticks;
+    uint64_t entitled = rlm_i_reach(rate, tat), ahead = next - ticks;
+    if (ticks > first && ticks - first > entitled) entitled = ticks - first;
+    entitled += cost;
     rlm_i_raise(&rate->owed_reach, ahead < entitled ? ahead : entitled);
     rlm_i_raise(&rate->owed, next);
 }
@@ -1775,7 +1779,7 @@ RLM_I_DEF uint64_t rlm_i_bucket_renew(rlm_bucket *bucket, uint64_t now_ns) {
 
 RLM_I_DEF uint64_t rlm_i_bucket_behind(rlm_bucket *bucket, rlm_i_rate *rate, uint64_t seen, uint64_t now_ns) {
     uint64_t ticks = rlm_i_ticks(rate, now_ns), tat = seen >> 2, reach = rlm_i_reach(rate, tat);
-    uint64_t reach_ns = rlm_i_ns_until(rate, reach, 0), first_ns;
+    uint64_t reach_ns = rlm_i_ns_until(rate, rlm_i_load_seq_cst(&rate->reach), 0), first_ns; /* without what is owed */
     bool before = now_ns < rlm_i_load_seq_cst(&rate->epoch_ns); /* in ticks, time stands still there */
     bool set_back = false;
     if (reach_ns < RLM_SECOND_NS) reach_ns = RLM_SECOND_NS; /* a thread may be late by as much */

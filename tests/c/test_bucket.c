@@ -794,6 +794,24 @@ static void rates_of_months_with_small_bursts(void) {
     CHECK_EQ(rlm_bucket_peek(&bucket, 195361398, rlm_bucket_peek(&bucket, 195361398, 0)), 0);
 }
 
+/* The clock is set back, and others are seen to use tokens before that is believed: what they used when the bucket was full
+   again is not paid from the time before. */
+static void debts_of_a_clock_set_back_are_kept(void) {
+    rlm_limit limit = rlm_per_minute(RLM_REQUESTS, 5); /* one in 12 s */
+    uint64_t back_ns = START + RLM_HOUR_NS, k, taken = 0;
+    rlm_bucket bucket;
+    limit.burst = 2;
+    CHECK_EQ(rlm_bucket_init(&bucket, &limit, START), RLM_OK);
+    CHECK_EQ(rlm_bucket_take(&bucket, 2, back_ns + RLM_HOUR_NS), 0);
+    CHECK(rlm_bucket_take(&bucket, 1, back_ns) != 0); /* full again after 24 s */
+    CHECK_EQ(rlm_bucket_debit(&bucket, 1, back_ns + 25 * SECOND), RLM_OK);
+    CHECK_EQ(rlm_bucket_debit(&bucket, 1, back_ns + 51 * SECOND), RLM_OK);
+    for (k = 0; k < 10; k++) taken += rlm_bucket_take(&bucket, 1, back_ns + 60 * SECOND) == 0;
+    CHECK_EQ(taken, 1);
+    CHECK(rlm_bucket_take(&bucket, 1, back_ns + 63 * SECOND - 1) != 0);
+    CHECK_EQ(rlm_bucket_take(&bucket, 1, back_ns + 63 * SECOND + 2), 0);
+}
+
 static const check_case cases[] = {
     CASE(constructors),
     CASE(bad_limits_change_nothing),
@@ -830,6 +848,7 @@ static const check_case cases[] = {
     CASE(long_waits_are_exact),
     CASE(a_bucket_is_plain_memory),
     CASE(rates_of_months_with_small_bursts),
+    CASE(debts_of_a_clock_set_back_are_kept),
 };
 
 CHECK_MAIN(cases)
