@@ -1512,13 +1512,14 @@ static int rlm_i_check(const rlm_limit *limit, uint32_t kind) {
    was set back (or had run ahead before). A stale reading is followed by a good one, which clears
    *behind; a clock set back stays behind. Notes the first such reading and answers whether the clock
    has gone on for span since then: only now it is believed, and as everything was refused all that
-   while, nothing is given away. first is what the caller has seen in *behind, and goes on with. */
+   while, nothing is given away. A reading of less than a second before the first is one of a thread that is late:
+   to count from it would be to believe too soon. first is what the caller has seen in *behind, and goes on with. */
 static bool rlm_i_set_back(rlm_word *behind, uint64_t first, uint64_t at, uint64_t span) {
-    if (first == 0 || at + 1 < first) {
+    if (first == 0 || at + 1 + RLM_SECOND_NS < first) {
         rlm_i_store_seq_cst(behind, at + 1);
         return false;
     }
-    return at + 1 - first >= span;
+    return at + 1 >= first && at + 1 - first >= span;
 }
 
 /* -- clocks -- */
@@ -1836,8 +1837,10 @@ RLM_I_DEF int rlm_bucket_reconfigure(rlm_bucket *bucket, const rlm_limit *limit,
 /* The word of a bucket, renewed if it has to be. */
 static uint64_t rlm_i_bucket_word(rlm_bucket *bucket, uint64_t now_ns) {
     uint64_t seen = rlm_i_load_seq_cst(&bucket->word);
-    if (rlm_i_ticks(&bucket->rate[seen & 1], now_ns) <= RLM_I_TICKS_MAX) return seen;
-    (void)rlm_i_bucket_renew(bucket, now_ns);
+    rlm_i_rate *rate = &bucket->rate[seen & 1];
+    if (rlm_i_ticks(rate, now_ns) > RLM_I_TICKS_MAX) (void)rlm_i_bucket_renew(bucket, now_ns);
+    else if (rlm_i_load_seq_cst(&rate->behind) != 0) (void)rlm_i_bucket_behind(bucket, rate, seen, now_ns);
+    else return seen;
     return rlm_i_load_seq_cst(&bucket->word);
 }
 

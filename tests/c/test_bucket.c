@@ -812,6 +812,23 @@ static void debts_of_a_clock_set_back_are_kept(void) {
     CHECK_EQ(rlm_bucket_take(&bucket, 1, back_ns + 63 * SECOND + 2), 0);
 }
 
+/* The clock set back for good: who waits as long as he was told is admitted then, and not a nanosecond before. */
+static void a_clock_set_back_is_believed_when_it_was_told(void) {
+    static const uint64_t periods_ns[] = {10 * SECOND, SECOND / 10}; /* a burst's refill, at least a second */
+    size_t i;
+    for (i = 0; i < 2; i++) {
+        rlm_limit limit = rlm_per(RLM_REQUESTS, 10, periods_ns[i]);
+        rlm_bucket bucket;
+        uint64_t wait_ns;
+        CHECK_EQ(rlm_bucket_init(&bucket, &limit, START), RLM_OK);
+        CHECK_EQ(rlm_bucket_take(&bucket, 10, START + 4000 * SECOND), 0);
+        wait_ns = rlm_bucket_take(&bucket, 1, START);
+        CHECK_EQ(wait_ns, i == 0 ? 10 * SECOND : SECOND);
+        CHECK_EQ(rlm_bucket_take(&bucket, 1, START + wait_ns - 1), 1);
+        CHECK_EQ(rlm_bucket_take(&bucket, 1, START + wait_ns), 0);
+    }
+}
+
 static const check_case cases[] = {
     CASE(constructors),
     CASE(bad_limits_change_nothing),
@@ -849,6 +866,7 @@ static const check_case cases[] = {
     CASE(a_bucket_is_plain_memory),
     CASE(rates_of_months_with_small_bursts),
     CASE(debts_of_a_clock_set_back_are_kept),
+    CASE(a_clock_set_back_is_believed_when_it_was_told),
 };
 
 CHECK_MAIN(cases)

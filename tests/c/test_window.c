@@ -525,6 +525,23 @@ static void a_clock_set_back_slotted(void) {
     set_back(50, 12, 1000 * RLM_DAY_NS, 50);
 }
 
+/* The clock is set back. A thread whose reading is of before takes, a second is seen late by the clock of after, and a third
+   one a little later, which had read it earlier: what the first took is not gone too soon. */
+static void a_late_reading_does_not_hasten_belief(void) {
+    rlm_limit limit = rlm_sliding(RLM_REQUESTS, 100, 10 * SECOND);
+    uint64_t ahead_ns = START + RLM_HOUR_NS, k;
+    for (limit.cells = 12; limit.cells <= 140; limit.cells += 128) {
+        make(&limit, START);
+        CHECK_EQ(rlm_window_take(window, 40, ahead_ns, NULL), 0);
+        CHECK_EQ(rlm_window_take(window, 20, ahead_ns + 1, NULL), 0);
+        CHECK(rlm_window_take(window, 50, START + SECOND, NULL) != 0);
+        CHECK(rlm_window_take(window, 50, START + SECOND / 4, NULL) != 0);
+        for (k = 2; k <= 10; k++) CHECK(rlm_window_peek(window, 50, START + k * SECOND) != 0);
+        CHECK(rlm_window_take(window, 100, START + 10 * SECOND + SECOND / 2, NULL) != 0);
+        CHECK_EQ(rlm_window_take(window, 100, START + 13 * SECOND, NULL), 0);
+    }
+}
+
 /* A thread reads the clock, which is then set back by hours, and takes: whoever waits is not told to wait until then. */
 static void a_wait_is_bounded_though_a_record_lies_far_ahead(void) {
     rlm_limit limit = rlm_sliding(RLM_REQUESTS, 3, 10 * SECOND);
@@ -629,6 +646,79 @@ static void life_of_a_window(void) {
     }
 }
 
+/* Who waits as long as he was told while the clock is behind is admitted then, and not a nanosecond before. */
+static void a_clock_set_back_is_believed_when_it_was_told(void) {
+    uint32_t cells;
+    for (cells = 12; cells <= 22; cells += 10) { /* slots, exact */
+        rlm_limit limit = rlm_sliding(RLM_REQUESTS, 20, 10 * SECOND);
+        uint64_t wait_ns;
+        limit.cells = cells;
+        make(&limit, START);
+        CHECK_EQ(rlm_window_take(window, 20, START + 4000 * SECOND, NULL), 0);
+        wait_ns = rlm_window_take(window, 1, START, NULL);
+        CHECK_EQ(wait_ns, 10 * SECOND);
+        CHECK_EQ(rlm_window_take(window, 1, START + wait_ns - 1, NULL), 1);
+        CHECK_EQ(rlm_window_take(window, 1, START + wait_ns, NULL), 0);
+    }
+}
+
+/* A window of slots that are short beside the years it lasts counts up to some number, and refuses to be made larger. */
+static void a_window_is_not_made_larger_than_it_counts(void) {
+    rlm_limit limit = rlm_sliding(RLM_REQUESTS, 1000, SECOND);
+    uint64_t most = 1000;
+    make(&limit, START);
+    while (rlm_window_reconfigure(window, &limit) == RLM_OK) limit.amount *= 2;
+    most = limit.amount / 2;
+    CHECK(most >= 2000 && most < UINT64_C(10000000000)); /* which would be too high a rate */
+    CHECK_EQ(rlm_window_reconfigure(window, &limit), RLM_E_CAPACITY);
+    limit.amount = most;
+    CHECK_EQ(rlm_window_reconfigure(window, &limit), RLM_OK);
+    CHECK_EQ(rlm_window_take(window, most, START, NULL), 0);
+    CHECK(rlm_window_take(window, 1, START, NULL) != 0);
+    CHECK_EQ(rlm_window_debit(window, most, START), RLM_OK); /* and it owes as much again */
+    CHECK(rlm_window_take(window, 1, START, NULL) != 0);
+    CHECK_EQ(rlm_window_take(window, most, START + 2 * SECOND, NULL), 0);
+}
+
+/* After a clock was set back: by the readings since, never more than the amount in any period, whatever lay ahead. */
+static void a_clock_set_back_admits_no_more_than_the_amount(void) {
+    uint64_t random = check_seed(), round, step;
+    static admission log[400];
+    for (round = 0; round < 400; round++) {
+        rlm_limit limit = rlm_sliding(RLM_REQUESTS, some(&random, 2, 60), 10 * SECOND);
+        uint64_t ahead_ns = some(&random, 20, 100) * SECOND, now_ns = START, most;
+        size_t count = 0;
+        limit.cells = some(&random, 0, 1) ? (uint32_t)some(&random, 3, 12) : (uint32_t)limit.amount + 2;
+        make(&limit, START);
+        for (step = 0; step < 2u * limit.cells; step++) /* the ring is full of times that are to come */
+            (void)rlm_window_take(window, 1, START + ahead_ns + step * (11 * SECOND), NULL);
+        most = some(&random, 1, limit.amount);
+        for (step = 0; step < 300; step++) {
+            uint64_t n = some(&random, 1, most);
+            now_ns += some(&random, 0, 3) ? some(&random, 0, SECOND / 2) : some(&random, 0, 3 * SECOND);
+            if (now_ns >= START + ahead_ns - 10 * SECOND) break;
+            if (rlm_window_take(window, n, now_ns, NULL) != 0) continue;
+            log[count].at_ns = now_ns;
+            log[count++].n = n;
+        }
+        CHECK(log_keeps_window(log, count, limit.amount, 10 * SECOND));
+    }
+}
+
+/* What is admitted while the clock is behind, into a record that held a time to come, counts from when the clock is believed. */
+static void what_is_admitted_while_the_clock_is_behind_counts(void) {
+    rlm_limit limit = rlm_sliding(RLM_REQUESTS, 2, 10 * SECOND);
+    uint64_t k;
+    limit.cells = 4;
+    make(&limit, START);
+    for (k = 0; k < 4; k++) CHECK_EQ(rlm_window_take(window, 1, START + 1000 * SECOND + k * 10 * SECOND, NULL), 0);
+    CHECK(rlm_window_peek(window, 2, START) != 0);
+    CHECK_EQ(rlm_window_take(window, 1, START + 9 * SECOND, NULL), 0);
+    CHECK_EQ(rlm_window_take(window, 1, START + 10 * SECOND, NULL), 0);
+    CHECK(rlm_window_take(window, 1, START + 10 * SECOND, NULL) != 0);
+    CHECK(rlm_window_take(window, 1, START + 19 * SECOND - 1, NULL) != 0);
+}
+
 static const check_case cases[] = {
     CASE(bad_limits_change_nothing),
     CASE(init_stays_in_its_memory),
@@ -647,6 +737,7 @@ static const check_case cases[] = {
     CASE(frozen_readings_admit_nothing_more),
     CASE(a_clock_set_back_exact),
     CASE(a_clock_set_back_exact_and_partly_used),
+    CASE(a_late_reading_does_not_hasten_belief),
     CASE(a_wait_is_bounded_though_a_record_lies_far_ahead),
     CASE(a_mark_of_before_the_clock_was_set_back_names_nothing),
     CASE(a_clock_set_back_slotted),
@@ -654,6 +745,10 @@ static const check_case cases[] = {
     CASE(jumps_ahead_admit_a_window_each),
     CASE(ends_of_time),
     CASE(life_of_a_window),
+    CASE(a_clock_set_back_is_believed_when_it_was_told),
+    CASE(a_window_is_not_made_larger_than_it_counts),
+    CASE(a_clock_set_back_admits_no_more_than_the_amount),
+    CASE(what_is_admitted_while_the_clock_is_behind_counts),
 };
 
 CHECK_MAIN(cases)
