@@ -836,6 +836,8 @@ static void restart(void) {
         else if (w.limit[i].meter != RLM_REQUESTS && usage.used > used.input_tokens) used.input_tokens = usage.used;
     }
     MUST(rlm_limiter_init(limiter, w.limit, w.count, now_ns) == RLM_OK, "no restart");
+    for (i = 0; i < w.count; i++) /* a window begins now, whatever is read later */
+        if (w.judges[i].kind == JUDGE_WINDOW) judge_advance(&w.judges[i], unjumped(now_ns));
     for (i = 0; i < w.count; i++)
         if (w.limit[i].kind == RLM_CALENDAR)
             MUST(rlm_calendar_restore(rlm_limiter_calendar(limiter, i), &saved[i], now_ns) == RLM_OK, "no restore");
