@@ -26,7 +26,7 @@ test: setup-test build/batch build/basic build/threads node ## every test; the l
 check-long: setup-test ## 10^8 operations of the simulator and a new seed; proofs (needs frama-c-base why3 z3 cvc4); every interleaving without a bound
 	@RLIMIT_SIM_OPS=100000000 PYTHONPATH=tests $(PYTHON) -m pytest -q -n0 tests/test_sim.py
 	@RLIMIT_LONG=1 PYTHONPATH=tests $(PYTHON) -m pytest -q -n0 tests/test_proof.py
-	@gcc -std=gnu11 -O2 -I. -Itests/explore tests/explore/scenarios.c -o build/tests/explore-long && build/tests/explore-long --long
+	@gcc -std=gnu11 -O2 -I. -Itests/c -Itests/explore tests/explore/scenarios.c -o build/tests/explore-long && build/tests/explore-long --long
 
 bench: setup-bench build/bench build/trace build/libfeedback.so node ## one line a figure: value, floor measured in the same run, ratio
 	@build/bench

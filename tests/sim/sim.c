@@ -768,7 +768,8 @@ static void reconfigure(void) {
     if (status == RLM_OK) {
         judge_change(&w.judges[i], limit.amount, limit.burst, judge_time(i, now_ns, at_ns, false));
         w.limit[i] = limit;
-    } else MUST(status == RLM_E_CAPACITY && (limit.kind == RLM_WINDOW || limit.kind == RLM_CALENDAR), "reconfigure: %s", rlm_strerror(status));
+    } else if (status != RLM_E_SPAN || !has(F_JUMPS) || !has(F_LEARN)) /* see admit_or_wait: such a debt may be of years */
+        MUST(status == RLM_E_CAPACITY && (limit.kind == RLM_WINDOW || limit.kind == RLM_CALENDAR), "reconfigure: %s", rlm_strerror(status));
     restart_head_bound();
     pump_at(w.now_ns);
     at(w.now_ns + some(1, 60) * SECOND, EV_RECONFIGURE, 0, 0);
