@@ -1739,8 +1739,17 @@ static rlm_limit rlm_i_limit_of(const rlm_i_rate *rate) {
     return limit;
 }
 
+/* What is owed still of a bucket that was empty when the clock was first seen to be set back, in ticks of the same
+   rate with another epoch. */
+static uint64_t rlm_i_debt_since(const rlm_i_rate *from, const rlm_i_rate *to, uint64_t tat, uint64_t now_ns, uint64_t *reach) {
+    uint64_t first = rlm_i_load_seq_cst(&from->behind);
+    uint64_t passed = first != 0 ? rlm_i_ticks(to, now_ns) - rlm_i_ticks(to, first - 1) : 0;
+    *reach = rlm_i_reach(from, tat);
+    return *reach > passed ? *reach - passed : 0;
+}
+
 /* Begins a new generation, with limit, or with the limit in force if that is null. The debt is kept;
-   or, if forget points to a word, all is forgotten, but only if that is the word still. A rate never
+   or, if forget points to a word, what the clock made of it is forgotten, but only if that is the word still. A rate never
    begins before the last one did: a stale reading would live through the time between again, at a
    higher rate. */
 static int rlm_i_bucket_change(rlm_bucket *bucket, const rlm_limit *limit, const uint64_t *forget, uint64_t now_ns) {
@@ -1755,7 +1764,7 @@ static int rlm_i_bucket_change(rlm_bucket *bucket, const rlm_limit *limit, const
         status = RLM_OK;
         if (forget != NULL && seen != *forget) break;
         if ((status = rlm_i_rate_set(to, limit != NULL ? limit : &same, now_ns)) != RLM_OK) break;
-        debt = forget != NULL ? 0 : rlm_i_debt_under(from, to, seen >> 2, now_ns, &reach);
+        debt = (forget != NULL ? rlm_i_debt_since : rlm_i_debt_under)(from, to, seen >> 2, now_ns, &reach);
         ticks = rlm_i_ticks(to, now_ns);
         if (limit == NULL && debt == 0 && forget == NULL) { /* the same ticks: as long idle as before */
             idle = rlm_i_ticks(from, now_ns) - (seen >> 2);
@@ -1790,8 +1799,8 @@ RLM_I_DEF uint64_t rlm_i_bucket_behind(rlm_bucket *bucket, rlm_i_rate *rate, uin
     first_ns = rlm_i_load_seq_cst(&rate->behind) - 1;
     if (first_ns == UINT64_MAX) return 0; /* a good reading, here or elsewhere */
     if (!set_back) return first_ns + reach_ns > now_ns ? first_ns + reach_ns - now_ns : RLM_I_RETRY;
-    rlm_i_store_seq_cst(&rate->behind, 0); /* go on as if it had been empty then */
     if (before) return rlm_i_bucket_change(bucket, NULL, &seen, now_ns) == RLM_OK ? RLM_I_RETRY : 1;
+    rlm_i_store_seq_cst(&rate->behind, 0); /* go on as if it had been empty then */
     if (rlm_i_cas_seq_cst(&bucket->word, &seen, (rlm_i_ticks(rate, first_ns) + reach) << 2 | (seen & 3)))
         rlm_i_store_seq_cst(&bucket->changed_ns, now_ns);
     return RLM_I_RETRY;

@@ -26,6 +26,8 @@ static void constructors(void) {
     CHECK_EQ(limit.cells, 0);
     CHECK_EQ(limit.utc_offset_s, 0);
     CHECK_EQ(limit.wall_offset_ns, 0);
+    CHECK_EQ(limit.follow, RLM_SHRINK);
+    CHECK_EQ(limit.least, 0);
     CHECK_EQ(rlm_per_second(RLM_REQUESTS, 1).period_ns, UINT64_C(1000000000));
     CHECK_EQ(rlm_per_minute(RLM_REQUESTS, 1).period_ns, UINT64_C(60000000000));
     CHECK_EQ(rlm_per_hour(RLM_REQUESTS, 1).period_ns, UINT64_C(3600000000000));
@@ -796,13 +798,13 @@ static void rates_of_months_with_small_bursts(void) {
 
 /* The clock is set back, and others are seen to use tokens before that is believed: what they used when the bucket was full
    again is not paid from the time before. */
-static void debts_of_a_clock_set_back_are_kept(void) {
+static void debts_of_a_clock_set_back(uint64_t by_ns) {
     rlm_limit limit = rlm_per_minute(RLM_REQUESTS, 5); /* one in 12 s */
     uint64_t back_ns = START + RLM_HOUR_NS, k, taken = 0;
     rlm_bucket bucket;
     limit.burst = 2;
-    CHECK_EQ(rlm_bucket_init(&bucket, &limit, START), RLM_OK);
-    CHECK_EQ(rlm_bucket_take(&bucket, 2, back_ns + RLM_HOUR_NS), 0);
+    CHECK_EQ(rlm_bucket_init(&bucket, &limit, back_ns + by_ns), RLM_OK);
+    CHECK_EQ(rlm_bucket_take(&bucket, 2, back_ns + by_ns), 0);
     CHECK(rlm_bucket_take(&bucket, 1, back_ns) != 0); /* full again after 24 s */
     CHECK_EQ(rlm_bucket_debit(&bucket, 1, back_ns + 25 * SECOND), RLM_OK);
     CHECK_EQ(rlm_bucket_debit(&bucket, 1, back_ns + 51 * SECOND), RLM_OK);
@@ -810,6 +812,11 @@ static void debts_of_a_clock_set_back_are_kept(void) {
     CHECK_EQ(taken, 1);
     CHECK(rlm_bucket_take(&bucket, 1, back_ns + 63 * SECOND - 1) != 0);
     CHECK_EQ(rlm_bucket_take(&bucket, 1, back_ns + 63 * SECOND + 2), 0);
+}
+
+static void debts_of_a_clock_set_back_are_kept(void) {
+    debts_of_a_clock_set_back(RLM_HOUR_NS);
+    debts_of_a_clock_set_back(10 * YEAR); /* to before all that the bucket counts from */
 }
 
 /* The clock set back for good: who waits as long as he was told is admitted then, and not a nanosecond before. */
@@ -827,6 +834,81 @@ static void a_clock_set_back_is_believed_when_it_was_told(void) {
         CHECK_EQ(rlm_bucket_take(&bucket, 1, START + wait_ns - 1), 1);
         CHECK_EQ(rlm_bucket_take(&bucket, 1, START + wait_ns), 0);
     }
+}
+
+/* k tokens in m ns, in lowest terms, with k up to 1024: nothing is rounded. The i-th after the burst is due i x m / k ns
+   later, rounded up, to the nanosecond. */
+static void rates_of_up_to_1024_tokens_are_exact(void) {
+    static const struct { uint64_t amount, period_ns, burst; } rates[] = {
+        {1, 999999937, 2}, {19, 999999937, 2}, {19, 1000003, RLM_AMOUNT_MAX}, {20, 999999937, 7}, {997, 999999937, 2}, {1024, 999999937, 3},
+        {1023, 1000003, 1000000}};
+    size_t i;
+    for (i = 0; i < sizeof rates / sizeof rates[0]; i++) {
+        rlm_limit limit = rlm_per(RLM_REQUESTS, rates[i].amount, rates[i].period_ns);
+        rlm_bucket bucket;
+        uint64_t now_ns = START, k, due_ns;
+        limit.burst = rates[i].burst;
+        bucket = bucket_of(&limit, START);
+        CHECK_EQ(rlm_bucket_take(&bucket, rates[i].burst, START), 0);
+        for (k = 1; k <= 5000; k++) {
+            uint64_t wait_ns = rlm_bucket_take(&bucket, 1, now_ns);
+            due_ns = START + (k * rates[i].period_ns + rates[i].amount - 1) / rates[i].amount;
+            CHECK_EQ(now_ns + wait_ns, due_ns);
+            now_ns += wait_ns;
+            if (wait_ns != 0) CHECK_EQ(rlm_bucket_take(&bucket, 1, now_ns), 0);
+        }
+    }
+}
+
+/* Used every hour for a year, at a rate whose ticks are used up in a month: nobody is refused, and nothing is forgotten. */
+static void a_bucket_in_use_goes_on_for_ever(void) {
+    rlm_limit limit = rlm_per(RLM_REQUESTS, 1024, 999999937);
+    rlm_bucket bucket = bucket_of(&limit, START);
+    rlm_usage usage;
+    uint64_t hour, now_ns;
+    for (hour = 0; hour < 366 * 24; hour++) {
+        now_ns = START + hour * RLM_HOUR_NS;
+        CHECK_EQ(rlm_bucket_take(&bucket, 1000, now_ns), 0);
+        CHECK_EQ(rlm_bucket_status(&bucket, &usage, now_ns), RLM_OK);
+        CHECK_EQ(usage.used, 1000);
+        CHECK(rlm_bucket_take(&bucket, 25, now_ns) != 0);
+    }
+}
+
+/* Nor does one go back to before the bucket was made: the time between would be lived through again. */
+static void a_stale_reconfiguration_of_a_new_bucket_mints_nothing(void) {
+    rlm_limit limit = rlm_per_hour(RLM_REQUESTS, 1000), more = rlm_per_hour(RLM_REQUESTS, 100000);
+    rlm_bucket bucket = bucket_of(&limit, START);
+    CHECK_EQ(rlm_bucket_take(&bucket, 1000, START), 0);
+    CHECK_EQ(rlm_bucket_reconfigure(&bucket, &more, START - RLM_HOUR_NS), RLM_OK);
+    CHECK(rlm_bucket_take(&bucket, 1, START) != 0);
+}
+
+/* A larger burst leaves what is owed as it was: it is refilled, and not taken for a clock that is behind. */
+static void reconfiguring_a_burst_in_debt(void) {
+    rlm_limit limit = rlm_per_second(RLM_REQUESTS, 1);
+    rlm_bucket bucket;
+    limit.burst = 100;
+    bucket = bucket_of(&limit, START);
+    CHECK_EQ(rlm_bucket_take(&bucket, 100, START), 0);
+    CHECK_EQ(rlm_bucket_debit(&bucket, 50, START), RLM_OK);
+    limit.burst = 110;
+    CHECK_EQ(rlm_bucket_reconfigure(&bucket, &limit, START), RLM_OK);
+    CHECK_EQ(rlm_bucket_take(&bucket, 1, START), 51 * SECOND);
+    CHECK_EQ(rlm_bucket_take(&bucket, 1, START + 50 * SECOND), SECOND);
+    CHECK_EQ(rlm_bucket_take(&bucket, 1, START + 51 * SECOND), 0);
+    CHECK_EQ(rlm_bucket_take(&bucket, 110, START + 161 * SECOND - 1), 1);
+}
+
+static void a_debit_may_be_of_the_largest_amount(void) {
+    rlm_limit limit = rlm_per(RLM_REQUESTS, UINT64_C(1) << 30, UINT64_C(1) << 30);
+    rlm_bucket bucket = bucket_of(&limit, START);
+    CHECK_EQ(rlm_bucket_debit(&bucket, RLM_AMOUNT_MAX + 1, START), RLM_E_COST);
+    CHECK_EQ(rlm_bucket_debit(&bucket, RLM_AMOUNT_MAX, START), RLM_OK);
+    CHECK_EQ(rlm_bucket_take(&bucket, UINT64_C(1) << 30, START), RLM_AMOUNT_MAX);
+    CHECK_EQ(rlm_bucket_credit(&bucket, RLM_AMOUNT_MAX + 1, START), RLM_E_COST);
+    CHECK_EQ(rlm_bucket_credit(&bucket, RLM_AMOUNT_MAX, START), RLM_OK);
+    CHECK_EQ(rlm_bucket_take(&bucket, UINT64_C(1) << 30, START), 0);
 }
 
 static const check_case cases[] = {
@@ -867,6 +949,11 @@ static const check_case cases[] = {
     CASE(rates_of_months_with_small_bursts),
     CASE(debts_of_a_clock_set_back_are_kept),
     CASE(a_clock_set_back_is_believed_when_it_was_told),
+    CASE(rates_of_up_to_1024_tokens_are_exact),
+    CASE(a_bucket_in_use_goes_on_for_ever),
+    CASE(a_stale_reconfiguration_of_a_new_bucket_mints_nothing),
+    CASE(reconfiguring_a_burst_in_debt),
+    CASE(a_debit_may_be_of_the_largest_amount),
 };
 
 CHECK_MAIN(cases)
