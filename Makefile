@@ -23,7 +23,7 @@ demo: setup-demo build/batch build/venv/.package node ## 500 support tickets thr
 test: setup-test build/batch build/basic build/threads node ## every test; the last line counts them
 	@PYTHONPATH=tests $(PYTHON) -m pytest -q tests
 
-check-long: setup-test ## 10^8 operations of the simulator and a new seed; proofs (needs frama-c-base why3 z3 cvc4); every interleaving without a bound
+check-long: setup-evidence ## 10^8 operations of the simulator, and of a new seed; proofs; every interleaving without a bound
 	@RLIMIT_SIM_OPS=100000000 PYTHONPATH=tests $(PYTHON) -m pytest -q -n0 tests/test_sim.py
 	@RLIMIT_LONG=1 PYTHONPATH=tests $(PYTHON) -m pytest -q -n0 tests/test_proof.py
 	@gcc -std=gnu11 -O2 -I. -Itests/c -Itests/explore tests/explore/scenarios.c -o build/tests/explore-long && build/tests/explore-long --long
@@ -39,11 +39,14 @@ bench: setup-bench build/bench build/trace build/libfeedback.so node ## one line
 bench-peers: setup-bench node ## rlimit beside its peers, installed in build/peers, about 15 minutes; writes docs/peers.md and its plots
 	@DATA="$(DATA)" $(PYTHON) bench/peers/run.py --report
 
+evidence: setup-evidence build/venv/.package build/bench build/trace build/libfeedback.so node ## what shows that it is right, and how fast: about an hour; steps whose files have not changed are kept; writes docs/evidence.md
+	@DATA="$(DATA)" $(PYTHON) tests/evidence/evidence.py
+
 dist: ## in build/dist: the Python package's sdist and manylinux wheels for every CPython found; the Node package with its add-ons
 	@python3 bindings/python/dist.py
 	@python3 bindings/node/dist.py
 
-setup-demo setup-test setup-bench: setup-%:
+setup-demo setup-test setup-bench setup-evidence: setup-%:
 	@tests/setup.sh $*
 
 node:
@@ -92,5 +95,5 @@ uninstall: ## remove what install copied
 clean: ## remove build/, the virtual environment included, and what npm installed
 	rm -rf build bindings/python/rlimit/*.so bindings/python/*.egg-info $(addsuffix /node/node_modules,examples tests bench)
 
-.PHONY: help demo test check-long bench bench-peers dist node setup-demo setup-test setup-bench install uninstall clean
+.PHONY: help demo test check-long bench bench-peers evidence dist node setup-demo setup-test setup-bench setup-evidence install uninstall clean
 .DEFAULT_GOAL := help

@@ -118,6 +118,8 @@ SCENARIOS = {
     "g_estimates_above": Scenario(**WRONG, bias=1.2),
     "g_estimates_below": Scenario(**WRONG, bias=0.8),
     "g_estimates_anthropic": Scenario(**WRONG, family="anthropic"),
+    "g_estimates_fixed_window": Scenario(**WRONG, policy="fixed", profile="azure"),
+    "g_estimates_sliding": Scenario(**WRONG, policy="sliding", profile="generic"),
     "g_estimates_slow": Scenario(**WRONG, **SLOW),
     "g_estimates_small": Scenario(**WRONG, **SMALL),
     "h_no_retry_after": Scenario(changes=RISE, follow="follow", hints="no_header"),

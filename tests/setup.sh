@@ -1,11 +1,11 @@
 #!/bin/sh
-# setup.sh demo|test|bench - installs what `make demo`, `make test` or `make bench` needs and is not there: system packages by apt
+# setup.sh demo|test|bench|evidence - installs what `make demo` and the others of these names need and is not there: system packages by apt
 # (as root or through sudo), Python packages in build/venv, Node packages in the node_modules of examples/, tests/ and bench/.
 # Once all is there it does nothing, and needs no network. Where it may not install, it names what is missing; only what is
 # indispensable stops it.
 set -eu
 cd "$(dirname "$0")/.."
-what=${1:?usage: setup.sh demo|test|bench}
+what=${1:?usage: setup.sh demo|test|bench|evidence}
 
 missing= extra=
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -57,6 +57,15 @@ tools() { # what the tests use beside that: the lines that are missing
     have arm-none-eabi-gcc || want gcc-arm-none-eabi
 }
 
+provers() { # what `make evidence` uses beside the tests' tools
+    have clang-19 && have llvm-cov-19 || want clang-19 llvm-19 libclang-rt-19-dev
+    have afl-fuzz || want afl++
+    have frama-c || want frama-c-base
+    have why3 || want why3
+    have z3 || want z3
+    have cvc4 || want cvc4
+}
+
 apt() { # apt PACKAGES...: may fail
     if [ "$(id -u)" = 0 ]; then as=; elif have sudo && sudo -n true 2>/dev/null; then as=sudo; else return 1; fi
     have apt-get || return 1
@@ -68,11 +77,12 @@ apt() { # apt PACKAGES...: may fail
 if [ -n "$missing" ]; then
     apt $missing || { echo "missing, and not allowed to install:$missing" >&2; exit 1; }
 fi
-if [ "$what" != test ]; then
+if [ "$what" = demo ] || [ "$what" = bench ]; then
     node_is_there || apt nodejs npm libnode-dev || echo "missing, its part is skipped: node 18 or later with npm and its headers" >&2
 else
     for round in 1 2; do # the second for what depends on the version of what the first installed
         extra=; tools
+        [ "$what" = test ] || provers
         [ -n "$extra" ] || break
         apt $extra || { echo "missing, their tests are skipped:$extra" >&2; break; }
     done
@@ -81,6 +91,7 @@ fi
 case $what in
 demo) requirements=examples/python/requirements.txt ;;
 bench) requirements=bench/requirements.txt ;;
+evidence) requirements="tests/requirements.txt bench/requirements.txt" ;;
 *) requirements=tests/requirements.txt ;;
 esac
 python=build/venv/bin/python
@@ -88,7 +99,7 @@ mkdir -p build
 [ -x $python ] && $python -c '' 2>/dev/null || { rm -rf build/venv; python3 -m venv build/venv; }
 wanted=$(cat tests/relay/requirements.txt examples/python/requirements.txt $requirements | cksum)
 [ "$(cat build/venv/.$what 2>/dev/null)" = "$wanted" ] || {
-    $python -m pip install --quiet --disable-pip-version-check -r $requirements
+    $python -m pip install --quiet --disable-pip-version-check $(printf -- '-r %s ' $requirements)
     echo "$wanted" > build/venv/.$what
 }
 
@@ -100,5 +111,6 @@ packages() { # packages FOLDER: what its package.json names
 }
 if node_is_there; then
     packages examples/node
-    case $what in test) packages tests/node ;; bench) packages bench/node ;; esac
+    case $what in test | evidence) packages tests/node ;; esac
+    case $what in bench | evidence) packages bench/node ;; esac
 fi

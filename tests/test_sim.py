@@ -8,6 +8,9 @@ import toolchain as t
 
 SOURCE = t.ROOT / "tests" / "sim" / "sim.c"
 OPS = 10 ** 7
+FOUND = [ # worlds in which a limiter failed once: seed, operations
+    (67333896200126, 4773), (90000002001757, 7025), (90000003009581, 2065), (90000004005015, 1889), (90000006009486, 989),
+    (90000007000693, 12952), (90000012007314, 82), (90000015007663, 553), (9314, 983), (92000000222278, 308)]
 LONG = os.environ.get("RLIMIT_SIM_OPS")
 
 
@@ -34,6 +37,11 @@ def test_worlds(tmp_path):
     assert all(told["worlds_with"].values()), "a feature that no world has: %s" % told["worlds_with"]
     if LONG:
         assert check(build("gcc", "gcc", ["-O2"]), int(os.environ["RLIMIT_TEST_SEED"]) * 100000, int(LONG), tmp_path)["ok"]
+
+
+@pytest.mark.parametrize("seed, ops", FOUND)
+def test_what_failed_once(seed, ops, tmp_path):
+    assert check(build("gcc", "gcc", ["-O2"]), seed, ops, tmp_path)["ok"]
 
 
 def test_sanitizers(tmp_path):
