@@ -713,7 +713,7 @@ typedef struct rlm_window {
 RLM_I_DECL size_t rlm_window_bytes(const rlm_limit *limit);
 
 /* rlm_window_init makes an empty window in bytes of memory at window (aligned to 8). It works for 16
-   years, or for one if it is slotted and admits more than 10^7 a second; then it refuses.
+   years, or for 11 months if it is slotted and admits more than 10^7 a second; then it refuses.
    Returns RLM_OK, or RLM_E_NULL, _KIND, _METER, _AMOUNT, _PERIOD, _RATE (above 10^10 a second),
    _SPAN (too large to count for a year: with 258 cells, above 5 x 10^8 a second), _GUARD, _CELLS (below 3, or above
    2^16), _MEMORY. */
@@ -2238,11 +2238,11 @@ static int rlm_i_window_make(rlm_window *made, const rlm_limit *limit, uint64_t 
     made->bits = rlm_i_split(limit->amount, 56, made->width_ns != 0 ? made->width_ns : RLM_SECOND_NS / 2000);
     if (made->bits == 0) return RLM_E_SPAN;
     if (made->width_ns != 0) {
-        uint64_t quarter = UINT64_C(1) << (62 - made->bits); /* of all slots there are, for a clock set back: months at least */
+        uint64_t spare = UINT64_C(1) << (60 - made->bits); /* for a clock set back: a 16th of all slots, 3 weeks at least */
         made->first = now_ns / made->width_ns;
-        if (made->first > quarter) {
-            made->first = quarter;
-            made->epoch_ns = now_ns - quarter * made->width_ns;
+        if (made->first > spare) {
+            made->first = spare;
+            made->epoch_ns = now_ns - spare * made->width_ns;
         }
     }
     made->word = made->first << made->bits;
