@@ -1912,7 +1912,7 @@ RLM_I_DEF int rlm_bucket_debit(rlm_bucket *bucket, uint64_t n, uint64_t now_ns) 
 }
 
 RLM_I_DEF int rlm_bucket_status(rlm_bucket *bucket, rlm_usage *usage, uint64_t now_ns) {
-    uint64_t seen, tat, ticks, token;
+    uint64_t seen, tat, ticks, token, epoch_ns;
     const rlm_i_rate *rate;
     if (bucket == NULL || usage == NULL) return RLM_E_NULL;
     do {
@@ -1920,6 +1920,8 @@ RLM_I_DEF int rlm_bucket_status(rlm_bucket *bucket, rlm_usage *usage, uint64_t n
         tat = seen >> 2;
         rate = &bucket->rate[seen & 1];
         ticks = rlm_i_ticks(rate, now_ns);
+        epoch_ns = rlm_i_load_seq_cst(&rate->epoch_ns);
+        if (now_ns > epoch_ns && now_ns - epoch_ns > rlm_i_load_seq_cst(&rate->since_max_ns)) ticks = tat; /* no TAT lies beyond */
         token = rlm_i_load_seq_cst(&rate->token);
         usage->limit = rlm_i_load_seq_cst(&rate->burst);
         usage->used = tat > ticks && token != 0 ? (tat - ticks - 1) / token + 1 : 0;

@@ -911,6 +911,21 @@ static void a_debit_may_be_of_the_largest_amount(void) {
     CHECK_EQ(rlm_bucket_take(&bucket, UINT64_C(1) << 30, START), 0);
 }
 
+/* The status of a bucket with as much debt as it can count, which nobody has asked meanwhile. */
+static void a_debt_of_months_ends_in_status_too(void) {
+    rlm_limit limit = rlm_per(RLM_REQUESTS, UINT64_C(14747172864), UINT64_C(32868800600735744));
+    rlm_usage usage;
+    rlm_bucket bucket;
+    uint64_t debt;
+    limit.burst = 5043;
+    CHECK_EQ(rlm_bucket_init(&bucket, &limit, START), RLM_OK);
+    for (debt = UINT64_C(1) << 40; debt != 0; debt /= 2) (void)rlm_bucket_debit(&bucket, debt, START);
+    CHECK_EQ(rlm_bucket_status(&bucket, &usage, START), RLM_OK);
+    CHECK(usage.used > 1000000 && usage.reset_ns > 30 * RLM_DAY_NS);
+    CHECK_EQ(rlm_bucket_status(&bucket, &usage, START + usage.reset_ns), RLM_OK);
+    CHECK_EQ(usage.used, 0);
+}
+
 static const check_case cases[] = {
     CASE(constructors),
     CASE(bad_limits_change_nothing),
@@ -954,6 +969,7 @@ static const check_case cases[] = {
     CASE(a_stale_reconfiguration_of_a_new_bucket_mints_nothing),
     CASE(reconfiguring_a_burst_in_debt),
     CASE(a_debit_may_be_of_the_largest_amount),
+    CASE(a_debt_of_months_ends_in_status_too),
 };
 
 CHECK_MAIN(cases)
