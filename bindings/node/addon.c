@@ -82,10 +82,11 @@ static napi_value fail(napi_env env, int kind, const char *format, ...) {
 
 static napi_value no_memory(napi_env env) { return fail(env, PLAIN_ERROR, "out of memory"); }
 
+/* Each function that makes a value throws if it cannot, and returns null. What takes effect comes after it or is undone, so that
+   who is told of an error holds nothing. */
 static napi_value text_value(napi_env env, const char *text) {
     napi_value value = NULL;
-    (void)napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &value);
-    return value;
+    return napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &value) == napi_ok ? value : no_memory(env);
 }
 
 static void status_code_name(int status, char *name, size_t bytes) {
@@ -103,6 +104,7 @@ static napi_value undefined_or_error(napi_env env, int status) {
     arguments[0] = text_value(env, rlm_strerror(status));
     arguments[1] = text_value(env, name);
     if (state->limit_error != NULL) (void)napi_get_reference_value(env, state->limit_error, &maker);
+    if (arguments[0] == NULL || arguments[1] == NULL) return NULL;
     if (maker != NULL && napi_new_instance(env, maker, 2, arguments, &error) == napi_ok) (void)napi_throw(env, error);
     else (void)napi_throw_range_error(env, name, rlm_strerror(status));
     return NULL;
@@ -210,14 +212,12 @@ static napi_value property(napi_env env, napi_value object, const char *name) {
 
 static napi_value number_value(napi_env env, double number) {
     napi_value value = NULL;
-    (void)napi_create_double(env, number, &value);
-    return value;
+    return napi_create_double(env, number, &value) == napi_ok ? value : no_memory(env);
 }
 
 static napi_value u64_value(napi_env env, uint64_t number) {
     napi_value value = NULL;
-    (void)napi_create_bigint_uint64(env, number, &value);
-    return value;
+    return napi_create_bigint_uint64(env, number, &value) == napi_ok ? value : no_memory(env);
 }
 
 static napi_value null_value(napi_env env) {
@@ -229,13 +229,14 @@ static napi_value null_value(napi_env env) {
 static napi_value array_of(napi_env env, const napi_value *items, uint32_t count) {
     napi_value array = NULL;
     uint32_t i;
-    if (napi_create_array_with_length(env, count, &array) != napi_ok) return NULL;
-    for (i = 0; i < count; i++) (void)napi_set_element(env, array, i, items[i]);
+    if (napi_create_array_with_length(env, count, &array) != napi_ok) return no_memory(env);
+    for (i = 0; i < count; i++)
+        if (napi_set_element(env, array, i, items[i]) != napi_ok) return no_memory(env); /* or an item is null */
     return array;
 }
 
 static void set(napi_env env, napi_value object, const char *name, napi_value value) {
-    (void)napi_set_named_property(env, object, name, value);
+    if (napi_set_named_property(env, object, name, value) != napi_ok) (void)no_memory(env);
 }
 
 /* The bytes of a Uint8Array, or of any other array over bytes; false: it is none. */
@@ -251,8 +252,8 @@ static bool bytes_of(napi_env env, napi_value value, void **bytes, size_t *count
 
 static napi_value new_bytes(napi_env env, size_t count, void **bytes) {
     napi_value buffer = NULL, array = NULL;
-    if (napi_create_arraybuffer(env, count, bytes, &buffer) != napi_ok) return NULL;
-    if (napi_create_typedarray(env, napi_uint8_array, count, buffer, 0, &array) != napi_ok) return NULL;
+    if (napi_create_arraybuffer(env, count, bytes, &buffer) != napi_ok) return no_memory(env);
+    if (napi_create_typedarray(env, napi_uint8_array, count, buffer, 0, &array) != napi_ok) return no_memory(env);
     return array;
 }
 
@@ -290,7 +291,7 @@ static napi_value wrap(const Call *call, void *core, napi_finalize finalize, con
         napi_wrap(call->env, call->self, core, finalize, NULL, NULL) == napi_ok)
         return call->self;
     finalize(call->env, core, NULL);
-    return fail(call->env, TYPE_ERROR, "this object is made already");
+    return no_memory(call->env);
 }
 
 static void free_core(napi_env env, void *core, void *hint) {
@@ -314,7 +315,8 @@ static void define_class(napi_env env, napi_value exports, const char *name, nap
         all[i].method = methods[i].call;
         all[i].attributes = napi_default_method;
     }
-    if (napi_define_class(env, name, NAPI_AUTO_LENGTH, maker, NULL, count, all, &made) == napi_ok) set(env, exports, name, made);
+    if (napi_define_class(env, name, NAPI_AUTO_LENGTH, maker, NULL, count, all, &made) != napi_ok) (void)no_memory(env);
+    else set(env, exports, name, made);
 }
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 
@@ -441,12 +443,14 @@ static bool clock_begin(napi_env env, Clock *clock, napi_value given, napi_value
     if (type == napi_function) {
         clock->kind = CLOCK_FUNCTION;
         set(env, owner, "clock", given);
-        return napi_create_reference(env, given, 0, &clock->kept) == napi_ok;
+        if (napi_create_reference(env, given, 0, &clock->kept) != napi_ok) return no_memory(env), false;
+        return true;
     }
     if (cell != NULL && bytes_of(env, cell, &bytes, &count) && count == 8) {
         clock->kind = CLOCK_MANUAL;
         clock->manual = (const uint64_t *)bytes;
-        return napi_create_reference(env, cell, 1, &clock->kept) == napi_ok;
+        if (napi_create_reference(env, cell, 1, &clock->kept) != napi_ok) return no_memory(env), false;
+        return true;
     }
     (void)fail(env, TYPE_ERROR, "clock: must be a ManualClock, a function that returns milliseconds, or the name of a clock");
     return false;
@@ -506,10 +510,13 @@ static bool get_limit_and_now(const Call *call, rlm_limit *limit, uint64_t *now_
 /* function(n, now) that answers with a wait, changes something, or is about a mark; status(now); reconfigure(limit, now) */
 #define DEFINE_WAIT(name, Type, tag, answer)                      \
     static napi_value name(napi_env env, napi_callback_info info) { \
-        uint64_t n, now_ns;                                       \
+        uint64_t n, now_ns, wait_ns;                              \
+        napi_value none;                                          \
         SELF(Type, tag);                                          \
         if (!get_n_and_now(&call, &n, &now_ns)) return NULL;      \
-        return u64_value(env, answer);                            \
+        if ((none = u64_value(env, 0)) == NULL) return NULL;      \
+        wait_ns = (answer);                                       \
+        return wait_ns == 0 ? none : u64_value(env, wait_ns);     \
     }
 #define DEFINE_CHANGE(name, Type, tag, status)                    \
     static napi_value name(napi_env env, napi_callback_info info) { \
@@ -519,15 +526,18 @@ static bool get_limit_and_now(const Call *call, rlm_limit *limit, uint64_t *now_
         return undefined_or_error(env, status);                   \
     }
 /* A take that can be given back to: [wait, mark]. */
-#define DEFINE_MARKED(name, Type, tag, answer)                    \
+#define DEFINE_MARKED(name, Type, tag, answer, credit)            \
     static napi_value name(napi_env env, napi_callback_info info) { \
-        uint64_t n, now_ns, mark = 0;                             \
-        napi_value pair[2];                                       \
+        uint64_t n, now_ns, wait_ns, mark = 0;                    \
+        napi_value pair[2], both;                                 \
         SELF(Type, tag);                                          \
         if (!get_n_and_now(&call, &n, &now_ns)) return NULL;      \
-        pair[0] = u64_value(env, answer);                         \
+        wait_ns = (answer);                                       \
+        pair[0] = u64_value(env, wait_ns);                        \
         pair[1] = u64_value(env, mark);                           \
-        return array_of(env, pair, 2);                            \
+        both = array_of(env, pair, 2);                            \
+        if (both == NULL && wait_ns == 0) (void)credit(self, n, mark); \
+        return both;                                              \
     }
 #define DEFINE_MARK_CREDIT(name, Type, tag, status)               \
     static napi_value name(napi_env env, napi_callback_info info) { \
@@ -581,12 +591,16 @@ DEFINE_STATUS(bucket_status, rlm_bucket, &bucket_tag, rlm_bucket_status(self, &u
 DEFINE_RECONFIGURE(bucket_reconfigure, rlm_bucket, &bucket_tag, rlm_bucket_reconfigure(self, &limit, now_ns))
 
 static napi_value bucket_reserve(napi_env env, napi_callback_info info) {
-    uint64_t n, most_ns, now_ns;
+    uint64_t n, most_ns, now_ns, wait_ns;
+    napi_value answer;
     SELF(rlm_bucket, &bucket_tag);
     if (!get_u64_or(env, call.given[0], "n", 1, &n) || !get_u64_or(env, call.given[1], "maxWait", RLM_NEVER - 1, &most_ns) ||
         !get_u64_or(env, call.given[2], "now", rlm_now(), &now_ns))
         return NULL;
-    return u64_value(env, rlm_bucket_reserve(self, n, most_ns, now_ns));
+    wait_ns = rlm_bucket_reserve(self, n, most_ns, now_ns);
+    answer = u64_value(env, wait_ns);
+    if (answer == NULL && wait_ns != RLM_NEVER) (void)rlm_bucket_credit(self, n, now_ns);
+    return answer;
 }
 
 static const Method bucket_methods[] = {{"take", bucket_take},     {"peek", bucket_peek},     {"reserve", bucket_reserve},
@@ -612,7 +626,7 @@ static napi_value window_new(napi_env env, napi_callback_info info) {
     free(self);
     return undefined_or_error(env, status);
 }
-DEFINE_MARKED(window_take, rlm_window, &window_tag, rlm_window_take(self, n, now_ns, &mark))
+DEFINE_MARKED(window_take, rlm_window, &window_tag, rlm_window_take(self, n, now_ns, &mark), rlm_window_credit)
 DEFINE_WAIT(window_peek, rlm_window, &window_tag, rlm_window_peek(self, n, now_ns))
 DEFINE_MARK_CREDIT(window_credit, rlm_window, &window_tag, rlm_window_credit(self, n, mark))
 DEFINE_CHANGE(window_debit, rlm_window, &window_tag, rlm_window_debit(self, n, now_ns))
@@ -641,7 +655,7 @@ static const Method concurrency_methods[] = {{"take", concurrency_take},
 /* -- calendar quota -- */
 
 DEFINE_MAKER(calendar_new, rlm_calendar, &calendar_tag, rlm_calendar_init(self, &limit, now_ns))
-DEFINE_MARKED(calendar_take, rlm_calendar, &calendar_tag, rlm_calendar_take(self, n, now_ns, &mark))
+DEFINE_MARKED(calendar_take, rlm_calendar, &calendar_tag, rlm_calendar_take(self, n, now_ns, &mark), rlm_calendar_credit)
 DEFINE_WAIT(calendar_peek, rlm_calendar, &calendar_tag, rlm_calendar_peek(self, n, now_ns))
 DEFINE_MARK_CREDIT(calendar_credit, rlm_calendar, &calendar_tag, rlm_calendar_credit(self, n, mark))
 DEFINE_CHANGE(calendar_debit, rlm_calendar, &calendar_tag, rlm_calendar_debit(self, n, now_ns))
@@ -694,12 +708,12 @@ static const Method calendar_methods[] = {{"take", calendar_take},     {"peek", 
 /* Places of io. What goes in: a cost, then what the function takes; what comes out overwrites it. */
 enum {
     IO_COST,                 /* five amounts; of end, NaN: as estimated */
-    IO_INDEX = METERS,       /* of a permit in its page */
+    IO_INDEX = METERS,       /* of a permit in its page; take: or TAKE_... */
     IO_MODE,                 /* end: END_... */
     IO_PRIORITY = IO_INDEX,  /* join */
     IO_TIMEOUT = IO_MODE,    /* join: ms */
     IO_EVENT = 0,            /* pump: EVENT_... */
-    IO_WAITER,               /* ... of this waiter */
+    IO_WAITER,               /* ... of this waiter; of join, leave and drop too */
     IO_PLACE,                /* ... its permit's index */
     IO_WAITED,               /* ... ms */
     IO_SLEEP = 1,            /* pump, EVENT_NONE: ms until something may happen */
@@ -709,7 +723,7 @@ enum {
 enum { END_SETTLE, END_CANCEL, END_AS_ESTIMATED };
 enum { EVENT_NONE, EVENT_ADMITTED, EVENT_TIMEOUT, EVENT_NEVER, EVENT_PAGE };
 
-/* Answers of take that are not the index of a permit. */
+/* Answers of take that are not the index of a permit. Like those of join and drop they are in io: nothing can fail there. */
 enum { TAKE_NO = -1, TAKE_NEVER = -2, TAKE_PAGE = -3, TAKE_NOTHING = -4 };
 /* Answers of join that are not a waiter. */
 enum { JOIN_FULL = -1, JOIN_MEMORY = -2, JOIN_PRIORITY = -3 };
@@ -853,7 +867,6 @@ static napi_value limiter_begin(napi_env env, napi_callback_info info) {
     uint64_t now_ns, capacity;
     int64_t wall_offset_ns;
     SELF(Limiter, &limiter_tag);
-    if (self->core->count != 0) return fail(env, TYPE_ERROR, "begun already");
     if (!is_array(env, call.given[0]) || napi_get_array_length(env, call.given[0], &count) != napi_ok || count > RLM_LIMITS_MAX)
         return fail(env, RANGE_ERROR, "limits: must be an array of at most %d", RLM_LIMITS_MAX);
     if (!get_u64(env, call.given[2], "queue", &capacity) || !get_u64(env, call.given[3], "ageing", &self->ageing_ns) ||
@@ -865,6 +878,7 @@ static napi_value limiter_begin(napi_env env, napi_callback_info info) {
         if (!get_u32(env, element(env, call.given[1], i), "meter", &meter) ||
             !get_limit(env, element(env, call.given[0], i), meter, wall_offset_ns, &limit[i]))
             return NULL;
+    if (self->core->count != 0) return fail(env, TYPE_ERROR, "begun already"); /* now, for the clock may be code */
     self->capacity = (size_t)capacity;
     return number_value(env, rlm_limiter_init(self->core, limit, count, now_ns));
 }
@@ -874,17 +888,18 @@ static napi_value limiter_page(napi_env env, napi_callback_info info) {
     void *bytes = NULL;
     size_t count = 0;
     napi_ref kept = NULL;
-    uint32_t out;
+    napi_value out;
     SELF(Limiter, &limiter_tag);
+    if (self->core->count == 0) return fail(env, TYPE_ERROR, "not begun");
     if (!bytes_of(env, call.given[0], &bytes, &count) || count < PAGE_PERMITS * packed_words(self) * sizeof(uint64_t))
         return fail(env, TYPE_ERROR, "page: must be a BigUint64Array for %d permits", PAGE_PERMITS);
-    if (napi_create_reference(env, call.given[0], 1, &kept) != napi_ok) return no_memory(env);
+    out = number_value(env, self->page_out);
+    if (out == NULL || napi_create_reference(env, call.given[0], 1, &kept) != napi_ok) return no_memory(env);
     if (self->page_kept != NULL) (void)napi_delete_reference(env, self->page_kept);
-    out = self->page_out;
     self->page_kept = kept;
     self->page = (uint64_t *)bytes;
     self->page_filled = self->page_out = 0;
-    return number_value(env, out);
+    return out;
 }
 
 /* pageWords() -> how many words of 8 bytes a page has */
@@ -916,10 +931,9 @@ RLM_I_INLINE int take_now(Limiter *self, const rlm_cost *cost, uint64_t now_ns, 
     return (int)index;
 }
 
-/* take() -> the index of a permit in the page, or TAKE_... */
+/* take(): IO_INDEX: of a permit in the page, or TAKE_... */
 static napi_value limiter_take(napi_env env, napi_callback_info info) {
     void *data = NULL;
-    napi_value answer = NULL;
     Limiter *self;
     rlm_cost cost;
     uint64_t now_ns, wait_ns;
@@ -931,13 +945,13 @@ static napi_value limiter_take(napi_env env, napi_callback_info info) {
     self->asked_ns = now_ns;
     if (RLM_I_LIKELY(!anybody_waits(self))) index = take_now(self, &cost, now_ns, &wait_ns);
     else index = rlm_check(self->core, &cost, now_ns, NULL) == RLM_NEVER ? TAKE_NEVER : TAKE_NO;
-    (void)napi_create_int32(env, index, &answer);
-    return answer;
+    self->io[IO_INDEX] = index;
+    return NULL;
 }
 
-/* The permit at this index of the page given, or of the one being filled; null and an error if it is not in it. */
-static uint64_t *permit_of(napi_env env, Limiter *self, napi_value page, double index) {
-    void *bytes = self->page;
+/* The permit at this index of the page given, or of `filled`, which was being filled; null and an error if it is not in it. */
+static uint64_t *permit_of(napi_env env, const Limiter *self, napi_value page, uint64_t *filled, double index) {
+    void *bytes = filled;
     size_t count = PAGE_PERMITS * packed_words(self) * sizeof(uint64_t);
     if (page != NULL && !is_absent(env, page) && !bytes_of(env, page, &bytes, &count)) bytes = NULL;
     if (bytes == NULL || count < PAGE_PERMITS * packed_words(self) * sizeof(uint64_t) || !(index >= 0 && index < PAGE_PERMITS))
@@ -951,7 +965,7 @@ static napi_value limiter_end(napi_env env, napi_callback_info info) {
     napi_value page = NULL, answer = NULL;
     void *data = NULL;
     double io[IO_PLACES];
-    uint64_t now_ns, *packed;
+    uint64_t now_ns, *filled, *packed;
     rlm_permit permit;
     rlm_cost actual;
     Limiter *self;
@@ -959,20 +973,20 @@ static napi_value limiter_end(napi_env env, napi_callback_info info) {
     (void)napi_get_cb_info(env, info, &count, &page, NULL, &data);
     self = (Limiter *)data;
     memcpy(io, self->io, sizeof io);
+    filled = self->page; /* now, for a clock that is code may turn the page */
     if (RLM_I_UNLIKELY(!clock_read(env, &self->clock, &now_ns))) return NULL;
-    packed = permit_of(env, self, count == 0 ? NULL : page, io[IO_INDEX]);
+    packed = permit_of(env, self, count == 0 ? NULL : page, filled, io[IO_INDEX]);
     if (packed == NULL) return NULL;
+    if (RLM_I_UNLIKELY(napi_create_int32(env, RLM_OK, &answer) != napi_ok)) return no_memory(env);
     unpack(self, packed, io + IO_ESTIMATE, &permit);
     actual = permit.cost;
     if (io[IO_MODE] == END_SETTLE)
         for (i = 0; i < METERS; i++)
             if (io[IO_COST + i] >= 0) (&actual.requests)[i] = (uint64_t)(int64_t)io[IO_COST + i];
     status = io[IO_MODE] == END_CANCEL ? rlm_cancel(self->core, &permit, now_ns) : rlm_settle(self->core, &permit, &actual, now_ns);
-    if (status == RLM_OK) {
-        packed[PACKED_STATE] = 0;
-        if (packed == permit_at(self, self->page, (uint32_t)io[IO_INDEX]) && --self->page_out == 0) self->page_filled = 0;
-    }
-    (void)napi_create_int32(env, status, &answer);
+    if (status != RLM_OK) return number_value(env, status);
+    packed[PACKED_STATE] = 0;
+    if (packed == permit_at(self, self->page, (uint32_t)io[IO_INDEX]) && --self->page_out == 0) self->page_filled = 0;
     return answer;
 }
 
@@ -1026,57 +1040,61 @@ static uint64_t ns_of_ms(double ms) {
     return (uint64_t)whole * 1000000 + (uint64_t)ms + ((double)(uint64_t)ms < ms);
 }
 
-/* join() -> a waiter, or JOIN_...: the one that take just refused queues up. IO_EVENT: 1 if pump must be called. */
+/* join(): the one that take just refused queues up. IO_WAITER: its number, or JOIN_...; IO_EVENT: 1 if pump must be called. */
 static napi_value limiter_join(napi_env env, napi_callback_info info) {
     uint64_t timeout_ns, deadline_ns = RLM_NO_DEADLINE;
     Waiter *waiter;
+    rlm_cost cost;
     uint32_t id;
     int status;
     SELF(Limiter, &limiter_tag);
+    read_cost(self->io, &cost);
     status = make_queue(self);
-    if (status != 0) return number_value(env, status);
-    id = new_waiter(self);
-    if (id == NO_WAITER) return number_value(env, JOIN_MEMORY);
+    id = status == 0 ? new_waiter(self) : NO_WAITER;
+    self->io[IO_WAITER] = status == 0 ? JOIN_MEMORY : status;
+    if (id == NO_WAITER) return NULL;
     waiter = &self->waiter[id];
-    read_cost(self->io, &waiter->cost);
+    waiter->cost = cost;
     waiter->since_ns = self->asked_ns;
     timeout_ns = ns_of_ms(self->io[IO_TIMEOUT]);
     if (timeout_ns <= RLM_NO_DEADLINE - 1 - waiter->since_ns) deadline_ns = waiter->since_ns + timeout_ns;
     status = rlm_queue_push(self->queue, id, (uint32_t)self->io[IO_PRIORITY], deadline_ns, waiter->since_ns, &waiter->handle);
     if (status != RLM_OK) {
         free_waiter(self, id);
-        return number_value(env, status == RLM_E_FULL ? JOIN_FULL : JOIN_PRIORITY);
+        self->io[IO_WAITER] = status == RLM_E_FULL ? JOIN_FULL : JOIN_PRIORITY;
+        return NULL;
     }
     waiter->queued = true;
     self->io[IO_EVENT] = head_of(self) == id || deadline_ns < self->timer_ns;
-    return number_value(env, id);
+    self->io[IO_WAITER] = id;
+    return NULL;
 }
 
-/* leave(waiter) -> whether it was the head. Does nothing if it has left. */
+static void remove_waiter(Limiter *self, uint32_t id) {
+    (void)rlm_queue_remove(self->queue, self->waiter[id].handle);
+    free_waiter(self, id);
+}
+
+/* leave(): the waiter IO_WAITER leaves; IO_EVENT: 1 if it was the head. Does nothing if it has left. */
 static napi_value limiter_leave(napi_env env, napi_callback_info info) {
-    uint32_t id = 0;
-    bool was_head = false;
-    napi_value answer = NULL;
+    double id;
     SELF(Limiter, &limiter_tag);
-    if (!get_u32(env, call.given[0], "waiter", &id)) return NULL;
-    if (id < self->waiters && self->waiter[id].queued) {
-        was_head = head_of(self) == id;
-        (void)rlm_queue_remove(self->queue, self->waiter[id].handle);
-        free_waiter(self, id);
-    }
-    (void)napi_get_boolean(env, was_head, &answer);
-    return answer;
+    id = self->io[IO_WAITER];
+    self->io[IO_EVENT] = 0;
+    if (!(id >= 0 && id < self->waiters) || !self->waiter[(uint32_t)id].queued) return NULL;
+    self->io[IO_EVENT] = head_of(self) == (uint32_t)id;
+    remove_waiter(self, (uint32_t)id);
+    return NULL;
 }
 
-/* drop() -> the head, which leaves, or -1 */
+/* drop(): the head leaves; IO_WAITER: its number, or -1 */
 static napi_value limiter_drop(napi_env env, napi_callback_info info) {
     uint32_t id;
     SELF(Limiter, &limiter_tag);
     id = head_of(self);
-    if (id == NO_WAITER) return number_value(env, -1);
-    (void)rlm_queue_remove(self->queue, self->waiter[id].handle);
-    free_waiter(self, id);
-    return number_value(env, id);
+    self->io[IO_WAITER] = id == NO_WAITER ? -1 : (double)id;
+    if (id != NO_WAITER) remove_waiter(self, id);
+    return NULL;
 }
 
 static napi_value limiter_queued(napi_env env, napi_callback_info info) {
@@ -1093,8 +1111,7 @@ static int ask_head(Limiter *self, uint32_t id, uint64_t now_ns, uint64_t *wait_
     self->io[IO_WAITER] = id;
     self->io[IO_PLACE] = index == TAKE_NOTHING ? INDEX_NOTHING : index;
     self->io[IO_WAITED] = now_ns > waiter->since_ns ? (double)(now_ns - waiter->since_ns) / 1e6 : 0;
-    (void)rlm_queue_remove(self->queue, waiter->handle);
-    free_waiter(self, id);
+    remove_waiter(self, id);
     return index == TAKE_NEVER ? EVENT_NEVER : EVENT_ADMITTED;
 }
 
@@ -1103,11 +1120,13 @@ static int ask_head(Limiter *self, uint32_t id, uint64_t now_ns, uint64_t *wait_
 static napi_value limiter_pump(napi_env env, napi_callback_info info) {
     uint64_t now_ns, wait_ns = RLM_ON_RELEASE, until_ns = RLM_NO_DEADLINE, id;
     int event = EVENT_NONE;
+    bool asks;
     SELF(Limiter, &limiter_tag);
     self->timer_ns = RLM_NO_DEADLINE;
-    self->io[IO_EVENT] = EVENT_NONE;
+    asks = anybody_waits(self) && clock_read(env, &self->clock, &now_ns) && anybody_waits(self);
+    self->io[IO_EVENT] = EVENT_NONE; /* now, for a clock that is code may call what writes there */
     self->io[IO_SLEEP] = HUGE_VAL;
-    if (!anybody_waits(self) || !clock_read(env, &self->clock, &now_ns) || !anybody_waits(self)) return NULL;
+    if (!asks) return NULL;
     event = ask_head(self, head_of(self), now_ns, &wait_ns);
     if (event == EVENT_NONE && rlm_queue_expire(self->queue, now_ns, NULL, &id)) {
         Waiter *waiter = &self->waiter[id];
@@ -1179,11 +1198,15 @@ static napi_value limiter_reconfigure(napi_env env, napi_callback_info info) {
     uint32_t index, meter;
     rlm_limit limit;
     uint64_t now_ns;
+    napi_value ok;
+    int status;
     SELF(Limiter, &limiter_tag);
     if (!get_u32(env, call.given[0], "index", &index) || !get_u32(env, call.given[1], "meter", &meter) ||
-        !get_limit(env, call.given[2], meter, 0, &limit) || !clock_read(env, &self->clock, &now_ns))
+        !get_limit(env, call.given[2], meter, 0, &limit) || !clock_read(env, &self->clock, &now_ns) ||
+        (ok = number_value(env, RLM_OK)) == NULL)
         return NULL;
-    return number_value(env, rlm_reconfigure(self->core, index, &limit, now_ns));
+    status = rlm_reconfigure(self->core, index, &limit, now_ns);
+    return status == RLM_OK ? ok : number_value(env, status);
 }
 
 /* pause(index or -1 for all, ms) */
@@ -1192,9 +1215,9 @@ static napi_value limiter_pause(napi_env env, napi_callback_info info) {
     uint64_t wait_ns, now_ns;
     double ms = 0;
     SELF(Limiter, &limiter_tag);
-    if (!get_i64(env, call.given[0], "index", &index) || napi_get_value_double(env, call.given[1], &ms) != napi_ok ||
-        !clock_read(env, &self->clock, &now_ns))
-        return NULL;
+    if (!get_i64(env, call.given[0], "index", &index)) return NULL;
+    if (napi_get_value_double(env, call.given[1], &ms) != napi_ok) return fail(env, TYPE_ERROR, "ms: must be a number");
+    if (!clock_read(env, &self->clock, &now_ns)) return NULL;
     wait_ns = ns_of_ms(ms);
     if (wait_ns > UINT64_C(1) << 55) wait_ns = UINT64_C(1) << 55;
     return undefined_or_error(env, rlm_pause(self->core, index < 0 ? RLM_ALL : (size_t)index, wait_ns, now_ns));
@@ -1246,19 +1269,23 @@ static napi_value limiter_observe(napi_env env, napi_callback_info info) {
     size_t count = 0;
     double index = -1, estimate[METERS];
     uint64_t now_ns, *packed = NULL;
+    napi_value ok;
+    int status;
     SELF(Limiter, &limiter_tag);
     if (!bytes_of(env, call.given[0], &bytes, &count) || count != sizeof feedback)
         return fail(env, TYPE_ERROR, "feedback: must be a Feedback");
     memcpy(&feedback, bytes, sizeof feedback);
     memcpy(estimate, self->io + IO_ESTIMATE, sizeof estimate);
-    (void)napi_get_value_double(env, call.given[1], &index);
-    if (!clock_read(env, &self->clock, &now_ns)) return NULL;
+    if (napi_get_value_double(env, call.given[1], &index) != napi_ok)
+        return fail(env, TYPE_ERROR, "permit: must be an index or -1");
+    if (!clock_read(env, &self->clock, &now_ns) || (ok = number_value(env, RLM_OK)) == NULL) return NULL;
     if (index >= 0) {
-        packed = permit_of(env, self, call.given[2], index);
+        packed = permit_of(env, self, call.given[2], self->page, index);
         if (packed == NULL) return NULL;
         unpack(self, packed, estimate, &permit);
     }
-    return number_value(env, rlm_observe(self->core, packed == NULL ? NULL : &permit, &feedback, now_ns));
+    status = rlm_observe(self->core, packed == NULL ? NULL : &permit, &feedback, now_ns);
+    return status == RLM_OK ? ok : number_value(env, status);
 }
 
 /* probing() -> whether only few may be out until the first answer */
@@ -1302,6 +1329,7 @@ static napi_value queue_new(napi_env env, napi_callback_info info) {
 static napi_value queue_push(napi_env env, napi_callback_info info) {
     uint64_t data, deadline_ns, now_ns, handle = 0;
     uint32_t priority;
+    napi_value answer;
     int status;
     SELF(rlm_queue, &queue_tag);
     if (!get_u64(env, call.given[0], "data", &data) || !get_u32(env, call.given[1], "priority", &priority) ||
@@ -1309,7 +1337,10 @@ static napi_value queue_push(napi_env env, napi_callback_info info) {
         !get_u64_or(env, call.given[3], "now", rlm_now(), &now_ns))
         return NULL;
     status = rlm_queue_push(self, data, priority, deadline_ns, now_ns, &handle);
-    return status == RLM_OK ? u64_value(env, handle) : undefined_or_error(env, status);
+    if (status != RLM_OK) return undefined_or_error(env, status);
+    answer = u64_value(env, handle);
+    if (answer == NULL) (void)rlm_queue_remove(self, handle);
+    return answer;
 }
 
 static napi_value queue_head(napi_env env, napi_callback_info info) {
@@ -1403,11 +1434,16 @@ typedef struct Delays {
 static napi_value delays_next(napi_env env, napi_callback_info info) {
     uint32_t error_class, priority;
     uint64_t retry_after_ns;
+    rlm_backoff_state before;
+    napi_value answer;
     SELF(Delays, &delays_tag);
     if (!get_u32(env, call.given[0], "errorClass", &error_class) || !get_u32(env, call.given[1], "priority", &priority) ||
         !get_u64_or(env, call.given[2], "retryAfter", 0, &retry_after_ns))
         return NULL;
-    return u64_value(env, rlm_backoff_next(&self->plan, &self->state, error_class, priority, retry_after_ns));
+    before = self->state;
+    answer = u64_value(env, rlm_backoff_next(&self->plan, &self->state, error_class, priority, retry_after_ns));
+    if (answer == NULL) self->state = before;
+    return answer;
 }
 
 /* start(seed) -> the delays of one request: an object with next() */
@@ -1419,7 +1455,7 @@ static napi_value plan_start(napi_env env, napi_callback_info info) {
     if (!get_u64(env, call.given[0], "seed", &seed)) return NULL;
     if (napi_create_object(env, &object) != napi_ok ||
         napi_create_function(env, "next", NAPI_AUTO_LENGTH, delays_next, NULL, &function) != napi_ok)
-        return NULL;
+        return no_memory(env);
     delays = (Delays *)malloc(sizeof *delays);
     if (delays == NULL) return no_memory(env);
     delays->plan = *self;
@@ -1471,9 +1507,12 @@ static napi_value budget_request(napi_env env, napi_callback_info info) {
 }
 
 static napi_value budget_retry(napi_env env, napi_callback_info info) {
-    uint64_t now_ns;
+    uint64_t now_ns, wait_ns;
+    napi_value none;
     SELF(Budget, &budget_tag);
-    return clock_read(env, &self->clock, &now_ns) ? u64_value(env, rlm_retry_budget_retry(&self->core, now_ns)) : NULL;
+    if (!clock_read(env, &self->clock, &now_ns) || (none = u64_value(env, 0)) == NULL) return NULL;
+    wait_ns = rlm_retry_budget_retry(&self->core, now_ns);
+    return wait_ns == 0 ? none : u64_value(env, wait_ns);
 }
 
 static const Method budget_methods[] = {{"request", budget_request}, {"retry", budget_retry}};
@@ -1584,7 +1623,7 @@ static napi_value cost_value(napi_env env, const rlm_cost *cost) {
     static const char *const names[METERS] = {"requests", "inputTokens", "outputTokens", "microdollars", "custom"};
     napi_value object = NULL;
     int i;
-    if (napi_create_object(env, &object) != napi_ok) return NULL;
+    if (napi_create_object(env, &object) != napi_ok) return no_memory(env);
     for (i = 0; i < METERS; i++) set(env, object, names[i], number_value(env, (double)(&cost->requests)[i]));
     return object;
 }
@@ -1611,7 +1650,8 @@ static napi_value http_charge(napi_env env, napi_callback_info info) {
     return cost_value(env, &cost);
 }
 
-/* A string's bytes as UTF-8: in the room given, or in memory that *allocated then is. null: no memory, or no string. */
+/* A string's bytes as UTF-8: in the room given, or in memory that *allocated then is. null: no string; or no memory, which it
+   throws. */
 static char *utf8_of(napi_env env, napi_value value, char *room, size_t bytes, size_t *count, char **allocated) {
     char *text = room;
     size_t needed = 0;
@@ -1621,8 +1661,9 @@ static char *utf8_of(napi_env env, napi_value value, char *room, size_t bytes, s
     if (napi_get_value_string_utf8(env, value, NULL, 0, &needed) != napi_ok) return NULL;
     text = (char *)malloc(needed + 1);
     *allocated = text;
-    if (text != NULL) (void)napi_get_value_string_utf8(env, value, text, needed + 1, count);
-    return text;
+    if (text != NULL && napi_get_value_string_utf8(env, value, text, needed + 1, count) == napi_ok) return text;
+    (void)no_memory(env);
+    return NULL;
 }
 
 static bool take_headers(napi_env env, rlm_http *http, napi_value pairs) {
@@ -1672,7 +1713,7 @@ static napi_value http_parse(napi_env env, napi_callback_info info) {
     item[3] = number_value(env, http.capped);
     item[4] = u64_value(env, http.wait_ns);
     item[5] = new_bytes(env, sizeof http.feedback, &bytes);
-    if (item[5] == NULL) return no_memory(env);
+    if (item[5] == NULL) return NULL;
     memcpy(bytes, &http.feedback, sizeof http.feedback);
     return array_of(env, item, 6);
 }
@@ -1700,7 +1741,7 @@ static napi_value addon_use_errors(napi_env env, napi_callback_info info) {
     if (type_of(env, call.given[0]) != napi_function) return fail(env, TYPE_ERROR, "LimitError: must be a class");
     if (state->limit_error != NULL) (void)napi_delete_reference(env, state->limit_error);
     state->limit_error = NULL;
-    (void)napi_create_reference(env, call.given[0], 1, &state->limit_error);
+    if (napi_create_reference(env, call.given[0], 1, &state->limit_error) != napi_ok) return no_memory(env);
     return NULL;
 }
 
@@ -1712,9 +1753,10 @@ static void add_functions(napi_env env, napi_value exports) {
         {"checkLimit", addon_check_limit}};
     size_t i;
     for (i = 0; i < COUNT_OF(functions); i++) {
+        const Method *one = &functions[i];
         napi_value function = NULL;
-        if (napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].call, NULL, &function) == napi_ok)
-            set(env, exports, functions[i].name, function);
+        if (napi_create_function(env, one->name, NAPI_AUTO_LENGTH, one->call, NULL, &function) != napi_ok) (void)no_memory(env);
+        else set(env, exports, one->name, function);
     }
 }
 

@@ -89,7 +89,8 @@ function booleanOf(name, value) {
 /** An AbortSignal, or undefined. */
 function signalOf(signal) {
   const usable = signal === undefined || (signal !== null && typeof signal === 'object' &&
-    typeof signal.aborted === 'boolean' && typeof signal.addEventListener === 'function');
+    typeof signal.aborted === 'boolean' && typeof signal.addEventListener === 'function' &&
+    typeof signal.removeEventListener === 'function');
   if (!usable) throw typeError(`signal: must be an AbortSignal, not ${kindOf(signal)}`);
   return signal;
 }

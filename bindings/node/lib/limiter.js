@@ -30,8 +30,9 @@ const [TAKE_NEVER, TAKE_PAGE, TAKE_NOTHING] = [-2, -3, -4];
 const [JOIN_FULL, JOIN_MEMORY] = [-1, -2];
 const [EVENT_NONE, EVENT_ADMITTED, EVENT_TIMEOUT, EVENT_PAGE] = [0, 1, 2, 4];
 const [END_SETTLE, END_CANCEL, END_AS_ESTIMATED] = [0, 1, 2];
-const [IO_INDEX, IO_MODE, IO_PRIORITY, IO_TIMEOUT] = [5, 6, 5, 6];
+const [IO_EVENT, IO_WAITER, IO_INDEX, IO_MODE, IO_PRIORITY, IO_TIMEOUT] = [0, 1, 5, 6, 5, 6];
 const OK = 0;
+const SOON = Promise.resolve();
 
 // -- Permits --
 
@@ -54,9 +55,10 @@ class Permit {
   }
 
   settle(actual) {
+    const amounts = actual === undefined ? undefined : costOf(actual, NaN, NaN); // first: its getters may end it
     if (this._state !== OUT) throw endedError('settle', this);
-    if (actual === undefined) return this._limiter._end(this, END_AS_ESTIMATED, SETTLED);
-    write(this._limiter._io, costOf(actual, NaN, NaN));
+    if (amounts === undefined) return this._limiter._end(this, END_AS_ESTIMATED, SETTLED);
+    write(this._limiter._io, amounts);
     return this._limiter._end(this, END_SETTLE, SETTLED);
   }
 
@@ -258,6 +260,8 @@ class Limiter {
       if (index >= 0 || index === TAKE_NOTHING) return Promise.resolve(this._permit(index, amounts, 0));
       if (index === TAKE_NEVER) return Promise.reject(this._neverError(amounts));
       if (how.timeout === 0) return Promise.reject(this._timeoutError(amounts, 0, 0));
+      if (this.closed) return Promise.reject(new ClosedError()); // now, by the clock; or aborted
+      if (how.signal !== undefined && how.signal.aborted) return Promise.reject(how.signal.reason);
       return this._join(amounts, how);
     } catch (error) {
       return Promise.reject(error);
@@ -352,10 +356,7 @@ class Limiter {
 
   close() {
     this.closed = true;
-    for (let id = this._core.drop(); id >= 0; id = this._core.drop()) {
-      const waiter = this._left(id);
-      waiter.reject(new ClosedError());
-    }
+    for (let waiter = this._drop(); waiter !== null; waiter = this._drop()) waiter.reject(new ClosedError());
     this._arm(Infinity);
   }
 
@@ -387,7 +388,8 @@ class Limiter {
   /** The index of a permit in the page, or what take() of addon.c answers instead. */
   _ask(amounts) {
     write(this._io, amounts);
-    const index = this._take();
+    this._take();
+    const index = this._io[IO_INDEX] | 0;
     return index === TAKE_PAGE ? this._askAgain(amounts) : index;
   }
 
@@ -417,7 +419,10 @@ class Limiter {
     if (this._watching) return;
     this._watching = true;
     collections.register({}, this._self);
-    if (this._page !== null && this._page.costs.some((cost) => cost !== undefined)) this._turnPage();
+    if (this._page === null || this._page.costs.every((cost) => cost === undefined)) return;
+    try {
+      this._turnPage();
+    } catch {} // no memory for it now: after the next run
   }
 
   _collected() {
@@ -439,10 +444,10 @@ class Limiter {
     permit._state = state;
     if (page === null) return;
     let status = -1;
-    this._io[IO_INDEX] = permit._index;
-    this._io[IO_MODE] = mode;
-    writeEstimate(this._io, permit._cost);
     try {
+      this._io[IO_INDEX] = permit._index;
+      this._io[IO_MODE] = mode;
+      writeEstimate(this._io, permit._cost);
       status = page === this._page ? this._finish() : this._finish(page.words);
     } finally {
       if (status !== OK) permit._state = OUT;
@@ -450,29 +455,45 @@ class Limiter {
     if (status !== OK) throw statusError(status);
     this._active--;
     if (page !== this._page) page.meta.out--;
-    if (state === SETTLED || permit._outcome !== UNSEEN) this._count(permit._outcome);
     if (this._guarded) page.costs[permit._index] = undefined;
-    if (this._waiting !== 0) this._pump();
+    try {
+      if (state === SETTLED || permit._outcome !== UNSEEN) this._count(permit._outcome);
+      if (this._waiting !== 0) this._pump();
+    } catch { // no room on the stack
+      SOON.then(() => this._wake());
+    }
   }
 
   /** Those of a page that nobody kept: as estimated. */
-  _dropped({ words, costs, out }) {
-    this._active -= out;
-    this._succeeded += out;
-    if (costs === null) return;
-    costs.forEach((amounts, index) => {
-      if (amounts === undefined) return;
-      this._io[IO_INDEX] = index;
-      this._io[IO_MODE] = END_AS_ESTIMATED;
-      writeEstimate(this._io, amounts);
-      this._finish(words);
-    });
+  _dropped(meta) {
+    if (meta.costs === null) {
+      this._active -= meta.out;
+      this._succeeded += meta.out;
+      return;
+    }
+    try {
+      meta.costs.forEach((amounts, index) => this.#endDropped(meta, amounts, index));
+    } catch { // of the clock: again after the collector's next run
+      droppedPages.register({}, meta);
+    }
     if (this._capped && !this._warned) {
       this._warned = true;
       process.emitWarning('a permit was dropped without settle() or cancel(): ' +
         'its connection counts as closed only now', 'RlimitWarning');
     }
     this._wake();
+  }
+
+  #endDropped(meta, amounts, index) {
+    if (amounts === undefined) return;
+    this._io[IO_INDEX] = index;
+    this._io[IO_MODE] = END_AS_ESTIMATED;
+    writeEstimate(this._io, amounts);
+    this._finish(meta.words);
+    meta.costs[index] = undefined;
+    meta.out--;
+    this._active--;
+    this._succeeded++;
   }
 
   _count(outcome) {
@@ -487,20 +508,44 @@ class Limiter {
 
   _join(amounts, how) {
     const io = this._io;
+    if (this._guarded) this._watch();
     write(io, amounts);
     io[IO_PRIORITY] = how.priority;
     io[IO_TIMEOUT] = how.timeout;
-    const id = this._core.join();
+    this._core.join();
+    const id = io[IO_WAITER];
     if (id === JOIN_FULL) return Promise.reject(this._fullError());
     if (id === JOIN_MEMORY) throw Object.assign(new Error('queue: out of memory'), { code: 'RLIMIT_MEMORY' });
-    const asks = io[0] === 1;
+    const asks = io[IO_EVENT] === 1;
     return new Promise((resolve, reject) => {
-      this._waiters[id] = { resolve, reject, amounts, signal: how.signal, timeout: how.timeout };
+      const waiter = { resolve, reject, amounts, signal: how.signal, timeout: how.timeout };
+      this._waiters[id] = waiter;
       this._waiting++;
-      if (how.signal !== undefined) this._listen(how.signal, id);
-      if (this._guarded) this._watch();
+      try {
+        if (how.signal !== undefined) this._listen(how.signal, id);
+      } catch (error) { // of a signal that is not Node's
+        if (this._waiters[id] === waiter) {
+          this._leave(id);
+          this._left(id);
+        }
+        reject(error);
+      }
       if (asks) this._pump();
     });
+  }
+
+  /** The head, which leaves the queue; null: there is none. */
+  _drop() {
+    this._core.drop();
+    const id = this._io[IO_WAITER];
+    return id < 0 ? null : this._left(id);
+  }
+
+  /** Takes one out, who gives up: whether that was the head. */
+  _leave(id) {
+    this._io[IO_WAITER] = id;
+    this._core.leave();
+    return this._io[IO_EVENT] === 1;
   }
 
   /** One that has left the queue: nothing of it stays here. */
@@ -514,14 +559,15 @@ class Limiter {
 
   /** One listener for all who wait with a signal: removing one of many would take as long as there are. */
   _listen(signal, id) {
-    let group = this._signals.get(signal);
-    if (group === undefined) {
-      group = { listener: () => this._aborted(signal), waiters: new Set() };
-      this._signals.set(signal, group);
-      allowListeners(signal);
-      signal.addEventListener('abort', group.listener);
+    const known = this._signals.get(signal);
+    if (known !== undefined) {
+      known.waiters.add(id);
+      return;
     }
-    group.waiters.add(id);
+    const group = { listener: () => this._aborted(signal), waiters: new Set([id]) };
+    this._signals.set(signal, group);
+    allowListeners(signal);
+    signal.addEventListener('abort', group.listener);
   }
 
   _unlisten(signal, id) {
@@ -529,14 +575,17 @@ class Limiter {
     group.waiters.delete(id);
     if (group.waiters.size !== 0) return;
     this._signals.delete(signal);
-    signal.removeEventListener('abort', group.listener);
+    try {
+      signal.removeEventListener('abort', group.listener);
+    } catch {} // a signal that is not Node's; the listener does nothing any more
   }
 
   _aborted(signal) {
+    const { reason } = signal;
     let asks = false;
-    for (const id of [...this._signals.get(signal).waiters]) {
-      asks = this._core.leave(id) || asks;
-      this._left(id).reject(signal.reason);
+    for (const id of [...this._signals.get(signal)?.waiters ?? []]) {
+      asks = this._leave(id) || asks;
+      this._left(id).reject(reason);
     }
     if (asks) this._pump();
   }
@@ -569,20 +618,21 @@ class Limiter {
     const io = this._io;
     try {
       this._core.pump();
-    } catch (error) { // of the clock: told to the head, who asked
-      const head = this._core.drop();
-      if (head < 0) return Infinity;
-      this._left(head).reject(error);
+      if (io[IO_EVENT] === EVENT_PAGE) {
+        this._turnPage();
+        return -1;
+      }
+    } catch (error) { // of the clock, or no memory for a page: told to the head, who asked
+      const head = this._drop();
+      if (head === null) return Infinity;
+      head.reject(error);
       return -1;
     }
     const [event, id, index, waited] = io;
     if (event === EVENT_NONE) return io[1];
-    if (event === EVENT_PAGE) {
-      this._turnPage();
-      return -1;
-    }
+    const permit = event === EVENT_ADMITTED ? this._permit(index, this._waiters[id].amounts, waited) : null;
     const waiter = this._left(id);
-    if (event === EVENT_ADMITTED) waiter.resolve(this._permit(index, waiter.amounts, waited));
+    if (permit !== null) waiter.resolve(permit);
     else waiter.reject(this.#reason(event, waiter, waited));
     return -1;
   }

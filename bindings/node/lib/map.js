@@ -386,14 +386,13 @@ class Run {
   }
 
   async #finish(failure) {
-    if (this.#abort !== null) this.#job.signal.removeEventListener('abort', this.#abort);
     if (this.#running > 0) {
       const idle = new Promise((resolve) => { this.#idle = resolve; });
       this.#stopper.abort(failure ? failure.error : undefined);
       await idle;
     }
     let untold = failure;
-    for (const close of [() => this.#close(), () => this.#progress?.stop()]) {
+    for (const close of [() => this.#unlisten(), () => this.#close(), () => this.#progress?.stop()]) {
       try {
         await close();
       } catch (error) {
@@ -402,6 +401,10 @@ class Run {
     }
     this.#untold = untold ?? null;
     while (this.#readers.length > 0) this.#answer(this.#readers.shift());
+  }
+
+  #unlisten() {
+    if (this.#abort !== null) this.#job.signal.removeEventListener('abort', this.#abort);
   }
 
   /** Closes the iterator of the items, if it is not at its end. One that an item is waited for may take its time. */

@@ -27,11 +27,18 @@ function costBy(cost, args) {
   return (typeof cost === 'function' ? cost(...args) : cost) ?? undefined;
 }
 
-/** Ends a permit that is out still, because its call threw: it has paid, and counts as failed. */
+/**
+ * Ends a permit that is out still, because its call threw: it has paid, and counts as failed. Never throws, for what the
+ * call threw is to be told: if the limiter's clock throws, the collector finds the permit.
+ */
 function settleLost(limiter, permit) {
   if (permit === null || permit.state !== 'out') return;
-  limiter.observe({ outcome: 'failed' }, permit);
-  permit.settle();
+  try {
+    limiter.observe({ outcome: 'failed' }, permit);
+  } catch {} // it counts as succeeded then
+  try {
+    permit.settle();
+  } catch {}
 }
 
 module.exports = { costBy, payment, settleLost };
