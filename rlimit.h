@@ -3245,15 +3245,14 @@ static rlm_limit rlm_i_limit_heard(rlm_limiter *limiter, size_t index, const rlm
     return limit;
 }
 
-/* Tokens of a bucket that were used since permit was admitted beyond what was refilled; UINT64_MAX: it
-   cannot be told. */
-static uint64_t rlm_i_sent_since(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t now_ns) {
+/* Tokens of a bucket, whose word is seen, that were used since permit was admitted beyond what was refilled; UINT64_MAX:
+   it cannot be told. */
+static uint64_t rlm_i_sent_since(rlm_limiter *limiter, size_t index, const rlm_permit *permit, uint64_t seen, uint64_t now_ns) {
     rlm_bucket *bucket = &limiter->entry[index].as.bucket;
-    uint64_t seen, ticks, token, ahead, used;
+    uint64_t ticks, token, ahead, used;
     if (permit == NULL) return UINT64_MAX;
     if (now_ns < permit->since_ns) now_ns = permit->since_ns; /* stale: the time between was not sent */
     used = rlm_i_used_then(limiter, index, permit);
-    seen = rlm_i_bucket_word(bucket, now_ns);
     ticks = rlm_i_ticks(&bucket->rate[seen & 1], now_ns);
     token = rlm_i_load_seq_cst(&bucket->rate[seen & 1].token);
     if (((seen ^ used) & 3) != 0 || token == 0) return UINT64_MAX;
@@ -3272,6 +3271,24 @@ static void rlm_i_hold_anew(rlm_limiter *limiter, size_t index, uint64_t now_ns)
     rlm_i_bucket_ease(bucket, rest_ns * each + rlm_i_load_seq_cst(&rate->reach), now_ns);
 }
 
+/* Ticks that were taken from a bucket while it was given another rate: between the word of before and that of after, whose
+   TAT would be what the change alone makes of the first. */
+static uint64_t rlm_i_taken_since(rlm_bucket *bucket, uint64_t before, uint64_t after) {
+    const rlm_i_rate *from = &bucket->rate[before & 1], *to = &bucket->rate[after & 1];
+    uint64_t at_ns = rlm_i_load_seq_cst(&bucket->changed_ns), reach, debt;
+    if (((before + 1) ^ after) & 3) return 0; /* not one change: then it is only held */
+    debt = rlm_i_debt_under(from, to, before >> 2, at_ns, &reach);
+    if (debt > UINT64_C(1) << 61 || after >> 2 <= rlm_i_ticks(to, at_ns) + debt) return 0;
+    return (after >> 2) - (rlm_i_ticks(to, at_ns) + debt);
+}
+
+/* Brings TAT nearer by what it was more than need ticks ahead when its word was seen: what was taken since stays taken. */
+static void rlm_i_bucket_lower(rlm_bucket *bucket, uint64_t seen, uint64_t need, uint64_t now_ns) {
+    uint64_t ticks = rlm_i_ticks(&bucket->rate[seen & 1], now_ns), tat = seen >> 2, now = seen;
+    uint64_t less = tat > ticks + need ? tat - (ticks + need) : 0;
+    while (((now ^ seen) & 3) == 0 && now >> 2 >= less && !rlm_i_cas_seq_cst(&bucket->word, &now, now - (less << 2))) {}
+}
+
 /* Moves a limit to what a reading says of it. Returns whether it moved: then what remains was seen to. */
 static bool rlm_i_follow(rlm_limiter *limiter, size_t index, const rlm_permit *permit, const rlm_reading *reading,
                          uint64_t back, uint64_t now_ns) {
@@ -3279,14 +3296,15 @@ static bool rlm_i_follow(rlm_limiter *limiter, size_t index, const rlm_permit *p
     rlm_limit was = rlm_i_limit_now(limiter, index), is = rlm_i_limit_heard(limiter, index, reading);
     bool first = heard->first.follow == RLM_LEARN && rlm_i_load_seq_cst(&heard->known) != 1 && reading->limit != RLM_UNSAID;
     bool more = first || (is.amount > was.amount && heard->first.follow != RLM_SHRINK);
-    uint64_t sent, seen, need;
+    uint64_t sent, then, seen, need;
     rlm_bucket *bucket = &limiter->entry[index].as.bucket;
     if (!first && is.amount == was.amount && is.burst == was.burst && is.period_ns == was.period_ns) return false;
     if (is.kind != RLM_BUCKET) {
         if (rlm_i_set(limiter, index, &is, now_ns) == RLM_OK) rlm_i_store_seq_cst(&heard->known, 1);
         return false;
     }
-    sent = rlm_i_sent_since(limiter, index, permit, now_ns);
+    then = rlm_i_bucket_word(bucket, now_ns);
+    sent = rlm_i_sent_since(limiter, index, permit, then, now_ns);
     if (rlm_i_set(limiter, index, &is, now_ns) != RLM_OK) return false;
     rlm_i_store_seq_cst(&heard->known, 1);
     rlm_i_hold_anew(limiter, index, now_ns);
@@ -3298,8 +3316,8 @@ static bool rlm_i_follow(rlm_limiter *limiter, size_t index, const rlm_permit *p
     seen = rlm_i_load_seq_cst(&bucket->word);
     if (sent > RLM_AMOUNT_MAX) sent = RLM_AMOUNT_MAX;
     need = rlm_i_ahead_if(&bucket->rate[seen & 1], rlm_i_remaining(reading), sent + back);
-    (void)rlm_i_bucket_hold(bucket, seen, need, now_ns);
-    if (more) rlm_i_bucket_ease(bucket, need, now_ns);
+    need += rlm_i_taken_since(bucket, then, seen);
+    if (rlm_i_bucket_hold(bucket, seen, need, now_ns) == 0 && more) rlm_i_bucket_lower(bucket, seen, need, now_ns);
     return true;
 }
 
