@@ -228,13 +228,13 @@ static void anthropic_resets(void) {
          10 * SECOND + SECOND / 2},
         {"2026-11-21T06:00:10.000000001Z", 10 * SECOND + 1}, {"2026-11-21T06:00:10.0000000001Z", 10 * SECOND + 1},
         {"2026-11-21T06:00:60Z", 59 * SECOND}, {"2026-11-21T05:59:00Z", 0}, {"1960-01-01T00:00:00Z", 0},
-         {"0001-01-01T00:00:00Z", 0},
+         {"0001-01-01T00:00:00Z", 0}, {"0000-01-01T00:00:00Z", 0}, {"2400-02-29T00:00:00Z", UINT64_C(1) << 55},
         {"2028-02-29T00:00:00Z", UINT64_C(1) << 55}, {"9999-12-31T23:59:59Z", UINT64_C(1) << 55},
         {"  2026-11-21T06:00:10Z\t", 10 * SECOND}};
     static const char *const bad[] = {
         "", "Z", "2026-11-21T06:00:10", "2026-11-21T06:00:10.Z", "2026-11-21X06:00:10Z", "2026-13-21T06:00:10Z",
          "2026-11-31T06:00:10Z",
-        "2027-02-29T06:00:10Z", "2100-02-29T06:00:10Z", "2026-11-21T24:00:10Z", "2026-11-21T06:60:10Z",
+        "2027-02-29T06:00:10Z", "2100-02-29T06:00:10Z", "2300-02-29T06:00:10Z", "2026-11-21T24:00:10Z", "2026-11-21T06:60:10Z",
          "2026-11-21T06:00:61Z",
         "2026-11-21T06:00:10+24:00", "2026-11-21T06:00:10+01:60", "2026-11-21T06:00:10+0100", "2026-11-21T06:00:10ZZ",
          "2026-00-21T06:00:10Z",
@@ -275,6 +275,10 @@ static void anthropic_unified(void) {
     check_verdict(RLM_HTTP_WAIT, RLM_HTTP_QUOTA_DAY, RLM_CLASS_RATE_LIMIT, RLM_REFUSED, RLM_DAY_NS);
     CHECK_EQ(http.capped, 0);
     CHECK_EQ(http.feedback.named, 0);
+    respond("anthropic", "anthropic-ratelimit-unified-5h-status: rejected\n"
+            "anthropic-ratelimit-unified-5h-utilization: 1", 429, "");
+    check_limited(0); /* until when is not said */
+    CHECK_EQ(http.feedback.named, BIT(RLM_CUSTOM));
     respond("anthropic", "anthropic-ratelimit-unified-5h-status: rejected\nretry-after: 9", 429, "");
     check_limited(9 * SECOND);
     CHECK_EQ(http.feedback.count, 0);
@@ -294,6 +298,10 @@ static void anthropic_refusals(void) {
         {"This request would exceed your organization\\u2019s rate limit of 50 requests per minute", BIT(RLM_REQUESTS)},
         {"Number of request tokens has exceeded your per-minute rate limit", BIT(RLM_TOKENS)},
         {"Number of requests has exceeded your rate limit", BIT(RLM_REQUESTS)},
+        {"The requests have exceeded your rate limit", BIT(RLM_REQUESTS)},
+        {"The requests have exceeded", BIT(RLM_REQUESTS)},
+        {"Too many: 5 tokens per-minute", BIT(RLM_TOKENS)},
+        {"Too many: 5 tokens perhaps", 0},
         {"Number of concurrent connections has exceeded your rate limit", RLM_NAMED_CONCURRENCY},
         {"Number of concurrent requests has exceeded your rate limit", RLM_NAMED_CONCURRENCY},
         {"Please reduce the maximum tokens requested, or try again later", 0}};
@@ -397,7 +405,8 @@ static void resolutions(void) {
          SECOND}, {"30s", SECOND}, {"30.5s", SECOND / 10},
         {"30", SECOND}, {"30.25", SECOND / 100}, {"1795240830", 2 * SECOND}, {"1795240830000", 2 * SECOND},
          {"2026-11-21T06:00:30Z", 2 * SECOND},
-        {"2026-11-21T06:00:30.123Z", 2 * SECOND}, {"1.5h", 360 * SECOND}, {"30.0000000000000s", 1}};
+        {"2026-11-21T06:00:30.123Z", 2 * SECOND}, {"1.5h", 360 * SECOND}, {"30.0000000000000s", 1},
+        {"0.50000000000m", 1}}; /* of 0.6 ns, as far as that can be told */
     size_t i;
     for (i = 0; i < sizeof samples / sizeof *samples; i++) {
         begin("openai");
@@ -434,6 +443,30 @@ static void no_period_is_inferred(void) {
     check_period(0, MINUTE, UINT64_C(1) << 55, RLM_UNSAID);
     one("openai", "x-ratelimit-reset-tokens", "6s", 200);
     CHECK_EQ(http.feedback.count, 0);
+}
+
+/* Where the product does not fit 64 bits, it is still exact, and rounded the right way. */
+static void inferred_of_large_figures(void) {
+    respond("openai", "x-ratelimit-limit-tokens: 1000000000000\nx-ratelimit-remaining-tokens: 500000000000\n"
+        "x-ratelimit-reset-tokens: 10000s", 200, "");
+    check_period(0, MINUTE, UINT64_C(19998000000000), UINT64_C(20002000000041));
+    respond("openai", "x-ratelimit-limit-tokens: 1000000000000\nx-ratelimit-remaining-tokens: 499999999999\n"
+        "x-ratelimit-reset-tokens: 10000s", 200, "");
+    check_period(0, MINUTE, UINT64_C(19997999999960), UINT64_C(20002000000000)); /* most: to the point */
+    /* 2^64 - 1 and a fraction: rounded up it would be 0 */
+    respond("openai", "x-ratelimit-limit-tokens: 1099410973697\nx-ratelimit-remaining-tokens: 1097263686638\n"
+        "x-ratelimit-reset-tokens: 36028797.018931196", 200, "");
+    check_period(0, MINUTE, UINT64_C(1) << 55, RLM_UNSAID);
+}
+
+static void periods_that_are_known_are_not_inferred(void) {
+    begin("openai");
+    profile.periods_known = 1;
+    rlm_http_begin(&http, &profile, NOW);
+    header("x-ratelimit-limit-tokens", "100"), header("x-ratelimit-remaining-tokens", "90"), header("x-ratelimit-reset-tokens", "6s");
+    end(200, "");
+    check_reading(0, RLM_TOKENS, 100, 90, 6 * SECOND);
+    check_period(0, MINUTE, 0, RLM_UNSAID);
 }
 
 static void x_periods(void) {
@@ -560,6 +593,35 @@ static void many_readings(void) {
     for (i = 0; i < 8; i++) CHECK_EQ(reading(i)->meter, i < 5 ? RLM_REQUESTS : RLM_OUTPUT_TOKENS);
 }
 
+#define VIOLATION(id, value) "{\"quotaMetric\":\"m\",\"quotaId\":\"" id "\",\"quotaValue\":\"" value "\"}"
+#define FAILURE(violations) \
+    "{\"error\":{\"details\":[{\"@type\":\"x/google.rpc.QuotaFailure\",\"violations\":[" violations "]}]}}"
+
+/* Headers take half of the room, policies and items have theirs, and what is left is the body's. */
+static void readings_without_room(void) {
+    static const char *const periods[] = {"-second", "-minute", "-hour", "-day"};
+    static const char *const meters[] = {"output-tokens", "tokens", "input-tokens"};
+    char name[64];
+    size_t i, j;
+    begin("generic");
+    for (i = 0; i < 3; i++)
+        for (j = 0; j < 4; j++) {
+            sprintf(name, "x-ratelimit-limit-%s%s", meters[i], periods[j]);
+            header(name, "5");
+        }
+    header("ratelimit-limit", "3"), header("ratelimit-remaining", "2"); /* the thirteenth */
+    header("ratelimit-policy",
+        "\"a\";q=1;qu=tokens, \"b\";q=2;qu=tokens, \"c\";q=3;qu=tokens, \"d\";q=4;qu=tokens, \"e\";q=9");
+    header("ratelimit", "\"f\";r=1, \"g\";r=2, \"h\";r=3, \"i\";r=4, \"j\";r=9");
+    end(429, FAILURE(VIOLATION("Tokens", "1") "," VIOLATION("TokensPerMinute", "2") "," VIOLATION("TokensPerDay", "3") ","
+                     VIOLATION("InputTokens", "4") "," VIOLATION("Requests", "15")));
+    CHECK_EQ(http.feedback.count, RLM_READINGS_MAX);
+    for (i = 0; i < 4; i++) check_reading(i, RLM_REQUESTS, RLM_UNSAID, i + 1, RLM_UNSAID); /* neither of 3 nor of 15 */
+    for (; i < 8; i++) CHECK_EQ(reading(i)->meter, RLM_INPUT_TOKENS);
+    CHECK_EQ(http.feedback.named, BIT(RLM_REQUESTS) | BIT(RLM_TOKENS) | BIT(RLM_INPUT_TOKENS)); /* though there is no room */
+    CHECK_EQ(http.reason, RLM_HTTP_QUOTA_DAY);
+}
+
 /* ---- RateLimit ------------------------------------------------------------------------------- */
 
 static void ietf_structured(void) {
@@ -599,6 +661,52 @@ static void ietf_structured(void) {
     CHECK_EQ(reading(0)->limit, 0);
     CHECK_EQ(reading(0)->period_least_ns, 0);
     CHECK_EQ(reading(3)->limit, 4);
+}
+
+/* Parameters, items and policies that are there twice: the smaller amount, the longer time, the dearer unit. */
+static void ietf_said_twice(void) {
+    static const char *const policies[] = {"\"a\";q=100;q=200;w=60;w=30", "\"a\";q=200;q=100;w=30;w=60"};
+    static const char *const items[] = {"\"a\";r=5;r=9;t=3;t=7", "\"a\";r=9;r=5;t=7;t=3", "\"a\";r=5;t=3, \"a\";r=9;t=7",
+        "\"a\";r=9;t=7, \"a\";r=5;t=3", "\"a\";r=5, \"a\";t=7", "\"a\";t=7, \"a\";r=5"};
+    size_t i, j;
+    for (i = 0; i < 2; i++)
+        for (j = 0; j < 6; j++) {
+            begin("generic");
+            header("RateLimit-Policy", policies[i]), header("RateLimit", items[j]);
+            end(200, "");
+            CHECK_EQ(http.feedback.count, 1);
+            check_reading(0, RLM_REQUESTS, 100, 5, 7 * SECOND);
+            check_period(0, MINUTE, MINUTE, MINUTE);
+        }
+    one("generic", "RateLimit-Policy", "100;q=50;w=60, 70;q=80;w=60", 200);
+    CHECK_EQ(http.feedback.count, 2);
+    CHECK_EQ(reading(0)->limit, 50);
+    CHECK_EQ(reading(1)->limit, 70);
+    one("generic", "RateLimit-Policy", "100;w=60, 100;w=60, 100;w=60;qu=tokens", 200); /* without a name: the same, and another */
+    CHECK_EQ(http.feedback.count, 2);
+    check_reading(0, RLM_REQUESTS, 100, RLM_UNSAID, RLM_UNSAID);
+    check_reading(1, RLM_TOKENS, 100, RLM_UNSAID, RLM_UNSAID);
+    for (i = 0; i < 2; i++) { /* with one: the same */
+        one("generic", "RateLimit-Policy",
+            i == 0 ? "\"a\";q=5, \"a\";q=5;qu=tokens" : "\"a\";q=5;qu=tokens, \"a\";q=5", 200);
+        CHECK_EQ(http.feedback.count, 1);
+        check_reading(0, RLM_TOKENS, 5, RLM_UNSAID, RLM_UNSAID);
+    }
+}
+
+/* A unit is looked at up to 64 bytes. */
+static void ietf_units(void) {
+    char value[200];
+    one("generic", "RateLimit-Policy", "\"a\";q=5;qu=\"x-tokens-of-a-model\"", 200);
+    check_reading(0, RLM_TOKENS, 5, RLM_UNSAID, RLM_UNSAID);
+    sprintf(value, "\"a\";q=5;qu=\"%059d%s\"", 0, "token");
+    one("generic", "RateLimit-Policy", value, 200);
+    check_reading(0, RLM_TOKENS, 5, RLM_UNSAID, RLM_UNSAID);
+    sprintf(value, "\"a\";q=5;qu=\"%060d%s\"", 0, "token");
+    one("generic", "RateLimit-Policy", value, 200);
+    CHECK_EQ(http.feedback.count, 0);
+    one("generic", "RateLimit-Policy", "\"a\";q=5;qu=a b", 200);
+    CHECK_EQ(http.feedback.count, 0);
 }
 
 static void ietf_malformed(void) {
@@ -642,6 +750,23 @@ static void ietf_older(void) {
     check_period(0, MINUTE, 0, RLM_UNSAID);
     respond("generic", "RateLimit: limit=100\nRateLimit-Limit: 200;w=60", 200, "");
     check_period(0, MINUTE, 0, RLM_UNSAID);
+    /* of the same limit the longer, but the first of those in a line */
+    respond("generic", "RateLimit-Limit: 100;w=60\nRateLimit-Limit: 100;w=3600", 200, "");
+    check_period(0, RLM_HOUR_NS, RLM_HOUR_NS, RLM_HOUR_NS);
+    respond("generic", "RateLimit-Limit: 100;w=3600\nRateLimit-Limit: 100;w=60", 200, "");
+    check_period(0, RLM_HOUR_NS, RLM_HOUR_NS, RLM_HOUR_NS);
+    respond("generic", "RateLimit-Limit: 100, 100;w=60, 100;w=3600", 200, "");
+    check_period(0, MINUTE, MINUTE, MINUTE);
+    /* a policy of the same limit is another where their periods differ */
+    respond("generic", "RateLimit-Limit: 100;w=60\nRateLimit-Policy: \"a\";q=100;w=3600", 200, "");
+    CHECK_EQ(http.feedback.count, 2);
+    check_period(0, MINUTE, MINUTE, MINUTE);
+    check_period(1, RLM_HOUR_NS, RLM_HOUR_NS, RLM_HOUR_NS);
+    respond("generic", "RateLimit-Limit: 100;w=60\nRateLimit-Policy: \"a\";q=100;w=60", 200, "");
+    CHECK_EQ(http.feedback.count, 1);
+    respond("generic", "RateLimit-Limit: 100;w=60\nRateLimit-Policy: \"a\";q=100", 200, "");
+    CHECK_EQ(http.feedback.count, 1);
+    check_period(0, MINUTE, MINUTE, MINUTE);
 }
 
 /* ---- How long -------------------------------------------------------------------------------- */
@@ -662,7 +787,9 @@ static void retry_after_forms(void) {
          "Sat, 21 Nov 2026 24:00:30 GMT", "Sat 21 Nov 2026 06:00:30 GMT ",
         "Caturday, 21-Nov-26 06:00:30 GMT", "Saturday, 21-Nov-2026 06:00:30 GMT", "Saturday, 21 Nov 26 06:00:30 GMT",
          "Sat Nov 21 06:00:30 26", "2026-11-21T06:00:30Z",
-        "Sat Nov x1 06:00:30 2026", "Sat, 21 Nov 2026 06:00:30 GMT+1", "Monday, 29-Feb-27 06:00:30 GMT"};
+        "Sat Nov x1 06:00:30 2026", "Sat, 21 Nov 2026 06:00:30 GMT+1", "Monday, 29-Feb-27 06:00:30 GMT",
+        "Saturday,x21-Nov-26 06:00:30 GMT", "Saturday; 21-Nov-26 06:00:30 GMT", "Saturday, 21-Nov 26 06:00:30 GMT",
+        "Saturday, 21-Nov-26x06:00:30 GMT", "Saturday, 21-Nov-26 06:00:30xGMT", "Saturday, 21-Nov-26 06-00:30 GMT"};
     size_t i;
     for (i = 0; i < sizeof good / sizeof *good; i++) {
         if (retry_after(good[i].text) != good[i].ns) printf("# of %s\n", good[i].text);
@@ -777,6 +904,52 @@ static void openai_refusals(void) {
     check_limited(MINUTE);
     respond("azure", "", 429, "{\"error\":\"Please retry after 5 parsecs.\"}");
     check_limited(0);
+    respond("azure", "", 429, "{\"error\":\"Please retry after 5\"}");
+    check_limited(0);
+    respond("azure", "", 429, "{\"error\":\"Please retry after 5 \"}");
+    check_limited(0);
+}
+
+/* What a message names only by its abbreviation, or by the day. */
+static void abbreviations(void) {
+    static const struct { const char *message; uint32_t named; bool day; uint64_t wait_ns; } samples[] = {
+        {"Limit reached (RPM).", BIT(RLM_REQUESTS), false, 0}, {"Limit reached (TPM).", BIT(RLM_TOKENS), false, 0},
+        {"(RPD): Limit 200, Used 200, Requested 1.", BIT(RLM_REQUESTS), true, 432 * SECOND},
+        {"(TPD): Limit 200, Used 200, Requested 1.", BIT(RLM_TOKENS), true, 432 * SECOND},
+        {"Limit reached on tokens per min (RPM).", BIT(RLM_TOKENS), false, 0},
+        {"Limit reached on requests per min (TPM).", BIT(RLM_REQUESTS), false, 0},
+        {"Number of requests has exceeded your per-day limit", BIT(RLM_REQUESTS), true, 0},
+        {"Limit reached (RPX).", 0, false, 0}};
+    char body[200];
+    size_t i;
+    for (i = 0; i < sizeof samples / sizeof *samples; i++) {
+        sprintf(body, "{\"error\":{\"message\":\"%s\"}}", samples[i].message);
+        respond("openai", "", 429, body);
+        check_verdict(samples[i].wait_ns != 0 ? RLM_HTTP_WAIT : RLM_HTTP_RETRY,
+            samples[i].day ? RLM_HTTP_QUOTA_DAY : RLM_HTTP_RATE_LIMIT, RLM_CLASS_RATE_LIMIT, RLM_REFUSED, samples[i].wait_ns);
+        CHECK_EQ(http.feedback.named, samples[i].named);
+    }
+}
+
+/* Figures with commas, without end, of 0: what they make of (used + requested - limit) / limit x 60 s. */
+static void figures_told(void) {
+    static const struct { const char *message; uint64_t requested, wait_ns; } samples[] = {
+        {"Requested 46, Used 1200, Limit 1,234", 46, 583468396},
+        {"Requested 46, Used 1,200, Limit 1,234, please", 46, 583468396},
+        {"Used 1, Requested 1, Limit 1,2345", 1, 60 * SECOND}, {"Used 1, Requested 1, Limit 1,23", 1, 60 * SECOND},
+        {"Limit 99999999999999999999999, Used 5, Requested 3", 3, 0},
+        {"Limit 1000, Used 18446744073709551621, Requested 5", 5, RLM_HOUR_NS}, /* 2^64 + 5 is not 5 */
+        {"Limit 0, Used 0, Requested 0", 0, 0}, {"Limit 5, Used 3, Requested 2", 2, 0}, {"Limit 5, Used 3", RLM_UNSAID, 0},
+        {"Limit 5, Requested 3", 3, 0}};
+    char body[200];
+    size_t i;
+    for (i = 0; i < sizeof samples / sizeof *samples; i++) {
+        sprintf(body, "{\"error\":{\"message\":\"%s\"}}", samples[i].message);
+        respond("openai", "", 429, body);
+        check_limited(samples[i].wait_ns);
+        CHECK_EQ(http.feedback.requested, samples[i].requested);
+        CHECK_EQ(http.capped, samples[i].wait_ns == RLM_HOUR_NS);
+    }
 }
 
 static void errors_in_good_responses(void) {
@@ -805,6 +978,12 @@ static void errors_in_good_responses(void) {
     check_limited(0);
     respond("openrouter", "", 200, "{\"error\":{\"code\":402}}");
     check_never(RLM_HTTP_SPENT);
+    respond("openrouter", "", 200, "{\"error\":{\"code\":599}}");
+    check_verdict(RLM_HTTP_RETRY, RLM_HTTP_SERVER, RLM_CLASS_SERVER, RLM_FAILED, 0);
+    respond("openrouter", "", 200, "{\"error\":{\"code\":399}}"); /* no status of an error, so an error of the server */
+    check_verdict(RLM_HTTP_RETRY, RLM_HTTP_SERVER, RLM_CLASS_SERVER, RLM_FAILED, 0);
+    respond("openrouter", "", 200, "{\"error\":{\"code\":600}}");
+    check_verdict(RLM_HTTP_RETRY, RLM_HTTP_SERVER, RLM_CLASS_SERVER, RLM_FAILED, 0);
     respond("openai", "", 200, "{\"id\":\"x\",\"error\":null,\"choices\":[{\"error\":{\"code\":\"rate_limit_exceeded\"}}],\"usage\":{}}");
     CHECK_EQ(http.verdict, RLM_HTTP_OK);
     respond("openai", "x-should-retry: false", 200, "{\"error\":\"\"}");
@@ -846,6 +1025,15 @@ static void gemini_refusals(void) {
     respond("gemini", "", 503, "{\"error\":{\"status\":\"UNAVAILABLE\","
         "\"details\":[{\"@type\":\"a/google.rpc.RetryInfo\",\"retryDelay\":\"9s\"}]}}");
     check_verdict(RLM_HTTP_WAIT, RLM_HTTP_OVERLOAD, RLM_CLASS_SERVER, RLM_OVERLOADED, 9 * SECOND);
+    /* the longest delay, and of one quota the smallest value */
+    respond("gemini", "", 503, "{\"error\":{\"details\":[{\"@type\":\"RetryInfo\",\"retryDelay\":\"3s\"},"
+        "{\"@type\":\"RetryInfo\",\"retryDelay\":\"9s\"},{\"@type\":\"RetryInfo\",\"retryDelay\":\"5s\"},"
+        "{\"@type\":\"RetryInfo\",\"retryDelay\":\"50 s\"},{\"@type\":\"RetryInfo\",\"retryDelay\":\"50sx\"}]}}");
+    check_verdict(RLM_HTTP_WAIT, RLM_HTTP_OVERLOAD, RLM_CLASS_SERVER, RLM_OVERLOADED, 9 * SECOND);
+    respond("gemini", "", 429, FAILURE(VIOLATION("RequestsPerMinute", "15") "," VIOLATION("RequestsPerMinute", "10") ","
+        VIOLATION("RequestsPerMinute", "12")));
+    CHECK_EQ(http.feedback.count, 1);
+    check_reading(0, RLM_REQUESTS, 10, 0, RLM_UNSAID);
 }
 
 static void midnight_pacific(void) {
@@ -857,6 +1045,8 @@ static void midnight_pacific(void) {
         {1793516400, 25},            /* 2026-11-01 07:00, midnight: the day on which they are put back */
         {1793523600, 23},            /* 09:00 */
         {1798703999, 0},             /* 2026-12-31 07:59:59 */
+        {1861905600, 12},            /* 2028-12-31 20:00: by years of 365.2425 days it would be 2029 */
+        {1830301200, 7},             /* 2028-01-01 01:00: and here 2027 */
         {1709971200, 24}, {1710057600, 23}}; /* 2024-03-09 08:00 and the day after */
     size_t i;
     for (i = 0; i < sizeof samples / sizeof *samples; i++) {
@@ -882,7 +1072,7 @@ static void bodies_malformed(void) {
         "{error:{\"message\":\"try again in 5s\"}}", "{\"x\":}{\"error\":\"try again in 5s\"}",
          "[[{\"error\":\"try again in 5s\"}]]", "<html>try again in 5s</html>",
         "{\"x\" 1,\"error\":\"try again in 5s\"}", "{\"message\":\"try again in\"}", "data:", "data: {\"error\":",
-         "{\"error\":{\"message\":5}}"};
+         "{\"error\":{\"message\":5}}", "{\"error\":\"tr\\u00:9 again in 5s\"}", "{\"error\":\"tr\\u007g again in 5s\"}"};
     static const char *const five[] = {
         "{\"error\":\"try again in 5s\"}", " \n{ \"error\" : { \"message\" : \"TRY AGAIN IN 5s\" } }",
          "{\"error\":{\"message\":\"try\\u0020again\\u0020in 5s\"}}",
@@ -890,7 +1080,7 @@ static void bodies_malformed(void) {
          "{\"a\":[1,{\"b\":[]}],\"c\":\"}\",\"d\":-1.5e3,\"error\":{\"message\":\"\\\"try again in 5s\"}",
         "[{\"error\":{\"message\":\"try again in 5 s\"}}, 5]", "data:{\"error\":{\"message\":\"try again in 5s\"}}",
          ": x\n\ndata: [DONE]\ndata: {\"error\":\"try again in 5s\"}",
-        "{\"error\":{\"message\":\"\xc3\xa9 try again in 5s\"", "{\"error\":null,\"message\":\"try again in 5s\"}",
+        "{\"error\":{\"message\":\"\xc3\xa9 try again in 5s\"", "{\"error\":\"\\u00:9try again in 5s\"}", "{\"error\":null,\"message\":\"try again in 5s\"}",
          "{\"error\":\"try again in 5s\",\"error\":\"try again in 9s\"}"};
     char deep[200];
     size_t i;
@@ -1226,10 +1416,13 @@ static const check_case cases[] = {
     CASE(profiles), CASE(limits_are_learned), CASE(anthropic_readings), CASE(anthropic_tokens_alone),
         CASE(anthropic_in_debt), CASE(anthropic_resets),
     CASE(anthropic_unified), CASE(anthropic_refusals), CASE(openai_readings), CASE(x_resets), CASE(resolutions),
-        CASE(no_period_is_inferred), CASE(x_periods),
-    CASE(unknown_names), CASE(amounts), CASE(said_twice), CASE(many_readings), CASE(ietf_structured),
+        CASE(no_period_is_inferred), CASE(inferred_of_large_figures), CASE(periods_that_are_known_are_not_inferred),
+    CASE(x_periods),
+    CASE(unknown_names), CASE(amounts), CASE(said_twice), CASE(many_readings), CASE(readings_without_room),
+    CASE(ietf_structured), CASE(ietf_said_twice), CASE(ietf_units),
         CASE(ietf_malformed), CASE(ietf_older), CASE(retry_after_forms),
-    CASE(retry_after_ms), CASE(reference_time), CASE(openai_refusals), CASE(errors_in_good_responses),
+    CASE(retry_after_ms), CASE(reference_time), CASE(openai_refusals), CASE(abbreviations), CASE(figures_told),
+    CASE(errors_in_good_responses),
         CASE(gemini_refusals), CASE(midnight_pacific),
     CASE(bodies_malformed), CASE(long_bodies), CASE(verdicts), CASE(costs), CASE(any_order_says_the_same),
         CASE(any_bytes_are_read), CASE(any_prefix_is_read)};

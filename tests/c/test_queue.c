@@ -265,6 +265,35 @@ static void ends_of_time(void) {
     CHECK_EQ(pop(), UINT64_MAX);
 }
 
+/* A place in line that lies beyond the end of time is the last; it does not begin again at 0. */
+static void beyond_the_end_of_time_is_last(void) {
+    uint64_t since_ns;
+    for (since_ns = UINT64_MAX - 3 * SECOND - 1; since_ns >= UINT64_MAX - 3 * SECOND - 1; since_ns += SECOND / 2) {
+        make(8, SECOND);
+        (void)push(1, RLM_LOW, RLM_NO_DEADLINE, since_ns);
+        (void)push(2, RLM_NORMAL, RLM_NO_DEADLINE, since_ns);
+        (void)push(3, RLM_CRITICAL, RLM_NO_DEADLINE, since_ns);
+        CHECK_EQ(pop(), 3);
+        CHECK_EQ(pop(), 2);
+        CHECK_EQ(pop(), 1);
+    }
+    make(8, RLM_STRICT);
+    (void)push(1, RLM_LOW, RLM_NO_DEADLINE, UINT64_MAX);
+    (void)push(2, RLM_CRITICAL, RLM_NO_DEADLINE, UINT64_MAX);
+    CHECK_EQ(pop(), 2);
+    CHECK_EQ(pop(), 1);
+}
+
+/* 2^31 waiters, or as many as there are bytes for where size_t has 32 bits. */
+static void no_more_waiters_than_memory_can_hold(void) {
+    size_t most = (SIZE_MAX - sizeof(rlm_queue)) / sizeof(rlm_i_waiter);
+    if (most > UINT32_C(1) << 31) most = UINT32_C(1) << 31;
+    CHECK_EQ(rlm_queue_bytes(most), sizeof(rlm_queue) + most * sizeof(rlm_i_waiter));
+    CHECK(rlm_queue_bytes(most) > most);
+    CHECK_EQ(rlm_queue_bytes(most + 1), 0);
+    CHECK_EQ(rlm_queue_init(queue, sizeof memory, most + 1, 0), RLM_E_MEMORY);
+}
+
 static const check_case cases[] = {
     CASE(errors_change_nothing),
     CASE(an_empty_queue),
@@ -277,6 +306,8 @@ static const check_case cases[] = {
     CASE(ten_thousand_waiters),
     CASE(queue_stays_in_its_memory),
     CASE(ends_of_time),
+    CASE(beyond_the_end_of_time_is_last),
+    CASE(no_more_waiters_than_memory_can_hold),
 };
 
 CHECK_MAIN(cases)

@@ -299,6 +299,29 @@ static void the_margin_covers_and_does_not_waste(void) {
     }
 }
 
+/* An estimate of 2^64 / 1.015625 and a little less: corrected it is 2^64 - 1 and a fraction, which rounded up would be 0. */
+static void what_does_not_fit_is_the_most(void) {
+    int k;
+    make(900);
+    for (k = 0; k < 8; k++) learn(65536, 65536, 0);
+    CHECK_EQ(estimate(65536, 0).input_tokens, 66560); /* 1, and 1/64 for what it may vary */
+    CHECK_EQ(estimate(UINT64_C(18162948011037096975), 0).input_tokens, AMOUNT_MAX);
+    CHECK_EQ(estimate(UINT64_C(18162948011037096976), 0).input_tokens, AMOUNT_MAX);
+    CHECK_EQ(estimate(UINT64_MAX, 0).input_tokens, AMOUNT_MAX);
+}
+
+/* What was learned does not begin anew after the 65,535th time. */
+static void a_hundred_thousand_are_not_forgotten(void) {
+    uint64_t k;
+    make(900);
+    for (k = 0; k < 100000; k++) {
+        learn(1000, 2000, 0);
+        if (k > 1000) CHECK(estimate(1000, 0).input_tokens == 2000 || estimate(1000, 0).input_tokens == 2001);
+    }
+    for (k = 0; k < 1000; k++) learn(1000, 500, 0); /* and goes on to follow */
+    CHECK(estimate(1000, 0).input_tokens >= 500 && estimate(1000, 0).input_tokens <= 510);
+}
+
 static const check_case cases[] = {
     CASE(misuse_is_answered),
     CASE(until_eight_were_seen_nothing_changes),
@@ -312,6 +335,8 @@ static const check_case cases[] = {
     CASE(coverage_is_the_quantile),
     CASE(larger_is_never_made_smaller_than_less),
     CASE(the_margin_covers_and_does_not_waste),
+    CASE(what_does_not_fit_is_the_most),
+    CASE(a_hundred_thousand_are_not_forgotten),
 };
 
 CHECK_MAIN(cases)
