@@ -4,8 +4,9 @@
    rlimit.h. The classes that users see are subclasses or names of these, in the package beside.
 
    WAITING   A limiter has one rlm_queue of Acquire objects, of threads and tasks alike. Only its head asks rlm_acquire,
-   itself: so whoever gives up holds no permit. Only the head needs a timer. Who leaves the queue wakes the new head, and so
-             does whoever settles, cancels, observes, reconfigures, pauses, or moves a clock that is set by hand.
+   itself: so whoever gives up holds no permit. The head has a timer for its admission, each for its own deadline. Who
+             leaves the queue wakes the new head, and so does whoever settles, cancels, observes, reconfigures, pauses, or
+             moves a clock that is set by hand.
              A thread sleeps on a lock of its own; a task is woken by a callable that its event loop's side (_waiting.py)
              gave: it is called outside the lock, from any thread.
 
@@ -375,23 +376,36 @@ static PyObject *raise_debt(State *state, int status, const char *function, cons
     return raise_text(state, status, more);
 }
 
+/* Whether it has a method items; -1 and an error where that cannot be told. */
+static int has_items(PyObject *object) {
+    PyObject *items = PyObject_GetAttrString(object, "items");
+    if (items == NULL && !PyErr_ExceptionMatches(PyExc_AttributeError)) return -1;
+    if (items == NULL) return PyErr_Clear(), 0;
+    Py_DECREF(items);
+    return 1;
+}
+
+/* One amount of a mapping: item is a pair. */
+static int take_amount(State *state, PyObject *item, const char *field, rlm_cost *cost) {
+    uint64_t *amounts = &cost->requests;
+    PyObject *key;
+    int meter;
+    if (!PyTuple_Check(item) || PyTuple_GET_SIZE(item) != 2) return must_be(field, "a mapping: items() in pairs", item), -1;
+    key = PyTuple_GET_ITEM(item, 0);
+    meter = PyUnicode_Check(key) ? keyword_index(state->meter, METERS, key) : -1;
+    if (meter >= 0) return amount_of(PyTuple_GET_ITEM(item, 1), state->meter[meter], &amounts[meter]);
+    PyErr_Format(PyExc_ValueError, "%s: %R: must be requests, input_tokens, output_tokens, microdollars or custom", field, key);
+    return -1;
+}
+
 /* A cost of a mapping, as RequestCost or a dict. */
 static int cost_of_mapping(State *state, PyObject *mapping, const char *field, rlm_cost *cost) {
-    uint64_t *amounts = &cost->requests;
-    PyObject *items = PyObject_HasAttrString(mapping, "items") ? PyMapping_Items(mapping) : NULL;
+    PyObject *items = has_items(mapping) > 0 ? PyMapping_Items(mapping) : NULL;
     Py_ssize_t i;
     int status = 0;
     if (items == NULL) return must_be(field, "a mapping of meters to ints", mapping), -1;
-    for (i = 0; i < PyList_GET_SIZE(items) && status == 0; i++) {
-        PyObject *key, *value;
-        int meter = -1;
-        if (!PyArg_ParseTuple(PyList_GET_ITEM(items, i), "OO", &key, &value)) status = -1;
-        else if (!PyUnicode_Check(key) || (meter = keyword_index(state->meter, METERS, key)) < 0) {
-            PyErr_Format(PyExc_ValueError,
-                         "%s: %R: must be requests, input_tokens, output_tokens, microdollars or custom", field, key);
-            status = -1;
-        } else status = amount_of(value, state->meter[meter], &amounts[meter]);
-    }
+    for (i = 0; i < PyList_GET_SIZE(items) && status == 0; i++)
+        status = take_amount(state, PyList_GET_ITEM(items, i), field, cost);
     Py_DECREF(items);
     return status;
 }
@@ -416,7 +430,7 @@ static int limit_of(State *state, PyObject *object, uint32_t meter, int64_t wall
     unsigned int kind, cells, follow, least;
     unsigned long long amount, period_ns, burst, guard_ns;
     int utc_offset_s, done;
-    if (spec == NULL) PyErr_Clear();
+    if (spec == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) PyErr_Clear();
     done = spec != NULL && PyTuple_Check(spec) &&
            PyArg_ParseTuple(spec, "IKKKKIiOII", &kind, &amount, &period_ns, &burst, &guard_ns, &cells, &utc_offset_s, &offset,
                             &follow, &least);
@@ -444,6 +458,7 @@ static int limit_of(State *state, PyObject *object, uint32_t meter, int64_t wall
 static PyObject *raise_limit(State *state, int status, PyObject *limit, const char *kind) {
     PyObject *module, *error;
     if (status == RLM_E_NULL) return not_begun();
+    if (status == RLM_E_MEMORY) return PyErr_NoMemory(); /* of a window */
     if (PyTuple_Check(limit)) return raise_status(state, status);
     if (state->error_of == NULL) {
         module = PyImport_ImportModule("rlimit._limit");
@@ -537,8 +552,11 @@ static void clock_clear(Clock *clock) {
 }
 
 static int clock_call(const Clock *clock, uint64_t *now_ns) {
-    PyObject *answer = PyObject_CallNoArgs(clock->callable);
+    PyObject *callable = clock->callable, *answer;
     int status = -1;
+    Py_INCREF(callable); /* it may begin its limiter anew, with another clock */
+    answer = PyObject_CallNoArgs(callable);
+    Py_DECREF(callable);
     if (answer != NULL && (PyBool_Check(answer) || !PyIndex_Check(answer)))
         PyErr_Format(PyExc_TypeError, "clock: must return nanoseconds as an int, not %s", Py_TYPE(answer)->tp_name);
     else if (answer != NULL) status = whole_number(answer, "clock", UINT64_MAX, now_ns);
@@ -950,9 +968,9 @@ typedef struct Limiter {
     uint64_t total[TOTALS];
     uint64_t forks;             /* state->forks when it was looked at last */
     uint64_t ageing_ns;
-    uint64_t timer_ns;          /* when the head will ask again by itself */
     size_t capacity;
     bool closed, capped;        /* capped: it has a concurrency limit */
+    bool untold;                /* waking the head failed: whoever comes next tries again */
     void *memory;               /* of core */
 #ifdef Py_GIL_DISABLED
     PyMutex mutex;
@@ -1081,51 +1099,107 @@ static PyObject *signal_to(Acquire *waiter) {
     return waiter->waker;
 }
 
-/* Calls a waker. Whether it could: one whose loop is closed cannot. */
-static bool call_waker(PyObject *waker) {
-    PyObject *type, *value, *trace, *answer;
-    PyErr_Fetch(&type, &value, &trace);
-    answer = PyObject_CallNoArgs(waker);
-    if (answer == NULL) PyErr_Clear();
-    PyErr_Restore(type, value, trace);
-    Py_XDECREF(answer);
-    return answer != NULL;
+enum { WOKEN, GONE, UNTOLD };
+
+#if PY_VERSION_HEX >= 0x030D0000
+#define IS_FINALIZING() Py_IsFinalizing()
+#else
+#define IS_FINALIZING() _Py_IsFinalizing()
+#endif
+
+/* Whether an error would not come again somewhere else: what it kept from being done is what matters. */
+static bool is_passing(void) {
+    return PyErr_ExceptionMatches(PyExc_MemoryError) || PyErr_ExceptionMatches(PyExc_RecursionError);
 }
 
-/* Lets the head ask again. One whose loop is gone leaves, and the next is the head. */
-static void wake_head(Limiter *limiter) {
-    for (;;) {
+/* Whether the error is that the loop of a waker is closed: RuntimeError, but a signal's handler may raise that too. */
+static bool is_gone(PyObject *waker) {
+    PyObject *type, *value, *trace, *answer;
+    bool gone;
+    if (IS_FINALIZING()) return true;
+    if (!PyErr_ExceptionMatches(PyExc_RuntimeError) || is_passing()) return false;
+    PyErr_Fetch(&type, &value, &trace);
+    answer = PyObject_CallMethod(waker, "gone", NULL);
+    gone = answer == Py_True;
+    if (answer != NULL) PyErr_Restore(type, value, trace);
+    else Py_XDECREF(type), Py_XDECREF(value), Py_XDECREF(trace); /* it is not known: what gone() raised takes its place */
+    Py_XDECREF(answer);
+    return gone;
+}
+
+/* Calls a waker, twice if need be: who is not woken may sleep for ever. GONE: its loop is closed. What else it raised is raised
+   here too, such as what a signal's handler did; written to stderr, if there is an error already. UNTOLD: neither call did it. */
+static int call_waker(PyObject *waker) {
+    PyObject *type, *value, *trace, *error = NULL, *error_value = NULL, *error_trace = NULL;
+    int found = UNTOLD, tries;
+    PyErr_Fetch(&type, &value, &trace);
+    for (tries = 0; tries < 2 && found == UNTOLD; tries++) {
+        PyObject *answer = PyObject_CallNoArgs(waker);
+        if (answer != NULL) found = WOKEN;
+        else if (is_gone(waker)) found = GONE;
+        if (found == GONE || (answer == NULL && error != NULL && is_passing())) PyErr_Clear();
+        else if (answer == NULL) {
+            Py_XDECREF(error), Py_XDECREF(error_value), Py_XDECREF(error_trace);
+            PyErr_Fetch(&error, &error_value, &error_trace);
+        }
+        Py_XDECREF(answer);
+    }
+    PyErr_Restore(error, error_value, error_trace);
+    if (found != UNTOLD && error != NULL && is_passing()) PyErr_Clear();
+    if (type == NULL) return found;
+    if (PyErr_Occurred()) PyErr_WriteUnraisable(waker);
+    PyErr_Restore(type, value, trace);
+    return found;
+}
+
+static int raised(void) { return PyErr_Occurred() != NULL ? -1 : 0; }
+static PyObject *none_unless_raised(void) {
+    if (PyErr_Occurred() != NULL) return NULL;
+    Py_RETURN_NONE;
+}
+
+/* Under the lock: takes this one out of the queue, if it is there still. */
+static void dismiss_head(Limiter *limiter, uint64_t handle, uint32_t verdict) {
+    Acquire *head = head_of(limiter);
+    if (head == NULL || head->handle != handle) return;
+    (void)rlm_queue_remove(limiter->queue, handle);
+    head->queued = false;
+    if (head->verdict == VERDICT_NONE) head->verdict = verdict;
+}
+
+/* Lets the head ask again. One whose loop is gone leaves, and the next is the head. -1: there is an error. */
+static int wake_head(Limiter *limiter) {
+    int found = GONE;
+    while (found == GONE) {
         Acquire *head;
         PyObject *waker;
-        bool gone;
+        uint64_t handle;
         LOCK(limiter);
         notice_fork(limiter);
         head = head_of(limiter);
+        handle = head != NULL ? head->handle : 0;
         waker = head != NULL ? signal_to(head) : NULL;
         UNLOCK(limiter);
-        gone = waker != NULL && !call_waker(waker);
+        found = waker != NULL ? call_waker(waker) : WOKEN;
         LOCK(limiter);
-        head = head_of(limiter);
-        if (gone && head != NULL && head->waker == waker) {
-            (void)rlm_queue_remove(limiter->queue, head->handle);
-            head->queued = false;
-            head->verdict = VERDICT_CANCELLED;
-        }
+        limiter->untold = found == UNTOLD;
+        if (found == GONE) dismiss_head(limiter, handle, VERDICT_CANCELLED);
         UNLOCK(limiter);
         Py_XDECREF(waker);
-        if (!gone) return;
     }
+    return raised();
 }
 
-RLM_I_INLINE void wake_if_anybody(Limiter *limiter) {
+/* 0, or -1 and an error. */
+RLM_I_INLINE int wake_if_anybody(Limiter *limiter) {
 #ifndef Py_GIL_DISABLED
-    if (RLM_I_LIKELY(!anybody_waits(limiter))) return;
+    if (RLM_I_LIKELY(!anybody_waits(limiter))) return 0;
 #endif
-    wake_head(limiter);
+    return wake_head(limiter);
 }
 
-/* Takes a waiter out of the queue, for whatever reason, and lets the next ask. Does nothing if it has left. */
-static void leave(Acquire *waiter) {
+/* Takes a waiter out of the queue, for whatever reason, and lets the next ask. Does nothing if it has left. -1: an error. */
+static int leave(Acquire *waiter) {
     Limiter *limiter = waiter->limiter;
     bool was_head = false;
     LOCK(limiter);
@@ -1136,11 +1210,11 @@ static void leave(Acquire *waiter) {
     }
     waiter->queued = false;
     UNLOCK(limiter);
-    if (was_head) wake_head(limiter);
+    return was_head ? wake_head(limiter) : 0;
 }
 
-/* Wakes those whose deadline has passed, with that verdict; and the new head, if there is one. */
-static void expire(Limiter *limiter, Acquire *asking, uint64_t now_ns) {
+/* Wakes those whose deadline has passed, with that verdict; and the new head, if there is one. -1: an error. */
+static int expire(Limiter *limiter, const Acquire *asking, uint64_t now_ns) {
     Acquire *before, *after;
     LOCK(limiter);
     before = head_of(limiter);
@@ -1155,13 +1229,13 @@ static void expire(Limiter *limiter, Acquire *asking, uint64_t now_ns) {
         if (waiter == asking) continue;
         waker = signal_to(waiter);
         UNLOCK(limiter);
-        if (waker != NULL) (void)call_waker(waker);
+        if (waker != NULL) (void)call_waker(waker); /* has a timer besides */
         Py_XDECREF(waker);
         LOCK(limiter);
     }
     after = head_of(limiter);
     UNLOCK(limiter);
-    if (after != before && after != asking && after != NULL) wake_head(limiter);
+    return after != before && after != asking && after != NULL ? wake_head(limiter) : raised();
 }
 
 static void set_error(PyObject *type, PyObject *text, const Limiter *limiter, int binding, double waited) {
@@ -1260,8 +1334,8 @@ static int acquire_now(Acquire *waiter) {
         return -1;
     }
     waiter->state = ACQUIRE_WAITS;
-    if (waiter->permit == NULL && (waiter->permit = permit_new(limiter)) == NULL) return -1;
-    if (clock_read(&limiter->clock, &now_ns) < 0) return -1;
+    if ((waiter->permit == NULL && (waiter->permit = permit_new(limiter)) == NULL) || clock_read(&limiter->clock, &now_ns) < 0)
+        return (void)(waiter->state = ACQUIRE_FAILED), -1;
     waiter->since_ns = now_ns;
     LOCK(limiter);
     notice_fork(limiter);
@@ -1287,8 +1361,7 @@ static int make_queue(Limiter *limiter) {
     return 0;
 }
 
-/* Whether the loop of the task at the head is closed: then it leaves, and the next asks. Only looked at when somebody comes.
- */
+/* Whether the loop of the task at the head is closed: then it leaves, and the next asks. Only looked at when somebody comes. */
 static int drop_dead_head(Limiter *limiter, const Acquire *comer) {
     Acquire *head;
     PyObject *waker = NULL, *gone;
@@ -1303,15 +1376,14 @@ static int drop_dead_head(Limiter *limiter, const Acquire *comer) {
     dead = gone == NULL ? -1 : PyObject_IsTrue(gone);
     Py_XDECREF(gone);
     Py_DECREF(waker);
-    if (dead > 0) wake_head(limiter);
-    return dead < 0 ? -1 : 0;
+    if (dead > 0 || (dead == 0 && limiter->untold)) return wake_head(limiter);
+    return dead;
 }
 
 /* Joins the queue. */
 static int enter(Acquire *waiter) {
     Limiter *limiter = waiter->limiter;
     uint64_t now_ns;
-    PyObject *waker = NULL;
     int status;
     if (make_queue(limiter) < 0 || clock_read(&limiter->clock, &now_ns) < 0) return -1;
     waiter->deadline_ns = waiter->timeout_ns > RLM_NO_DEADLINE - 1 - waiter->since_ns
@@ -1325,11 +1397,8 @@ static int enter(Acquire *waiter) {
     if (status == RLM_OK) {
         waiter->queued = true;
         waiter->forks = limiter->forks;
-        if (head_of(limiter) != waiter && waiter->deadline_ns < limiter->timer_ns) waker = signal_to(head_of(limiter));
     }
     UNLOCK(limiter);
-    if (waker != NULL) (void)call_waker(waker);
-    Py_XDECREF(waker);
     if (status == RLM_OK) return drop_dead_head(limiter, waiter);
     waiter->state = ACQUIRE_FAILED;
     set_error(limiter->state->full_error, PyUnicode_FromFormat("queue: full: %zu wait already", limiter->capacity), limiter,
@@ -1337,16 +1406,13 @@ static int enter(Acquire *waiter) {
     return -1;
 }
 
-/* How long to sleep: the head until it can be admitted or somebody's deadline; others until they are woken. A thread also
-   looks at its own deadline. Nobody's sleep on a clock that is set by hand ends by itself. */
+/* How long to sleep: until its deadline, or the head until it can be admitted. The head does not look at the deadlines of others:
+   its loop may stand still. Nobody's sleep on a clock that is set by hand ends by itself. */
 static uint64_t sleep_of(Acquire *waiter, bool is_head, uint64_t wait_ns, uint64_t now_ns) {
     Limiter *limiter = waiter->limiter;
-    uint64_t until_ns = RLM_NO_DEADLINE;
+    uint64_t until_ns = waiter->deadline_ns;
     if (limiter->clock.manual != NULL) return NO_TIMER;
-    if (is_head && wait_ns < RLM_ON_RELEASE - now_ns) until_ns = now_ns + wait_ns;
-    if (is_head && rlm_queue_deadline(limiter->queue) < until_ns) until_ns = rlm_queue_deadline(limiter->queue);
-    if (is_head) limiter->timer_ns = until_ns;
-    if (waiter->lock != NULL && waiter->deadline_ns < until_ns) until_ns = waiter->deadline_ns;
+    if (is_head && wait_ns < RLM_ON_RELEASE - now_ns && now_ns + wait_ns < until_ns) until_ns = now_ns + wait_ns;
     return until_ns == RLM_NO_DEADLINE ? NO_TIMER : until_ns > now_ns ? until_ns - now_ns : 0;
 }
 
@@ -1356,7 +1422,7 @@ static int ask(Acquire *waiter, uint64_t *sleep_ns) {
     for (;;) {
         uint64_t now_ns, wait_ns = RLM_ON_RELEASE;
         bool is_head;
-        if (clock_read(&limiter->clock, &now_ns) < 0) return leave(waiter), -1;
+        if (clock_read(&limiter->clock, &now_ns) < 0) return (void)leave(waiter), -1;
         LOCK(limiter);
         notice_fork(limiter);
         if (waiter->queued && waiter->forks != limiter->forks) waiter->verdict = VERDICT_FORKED;
@@ -1364,10 +1430,10 @@ static int ask(Acquire *waiter, uint64_t *sleep_ns) {
         is_head = waiter->verdict == VERDICT_NONE && head_of(limiter) == waiter;
         if (is_head) wait_ns = ask_core(waiter, now_ns);
         UNLOCK(limiter);
-        if (is_head && wait_ns == 0) return leave(waiter), 1;
+        if (is_head && wait_ns == 0) return leave(waiter) < 0 ? -1 : 1;
         if (is_head && wait_ns == RLM_NEVER) waiter->verdict = VERDICT_NEVER;
-        expire(limiter, waiter, now_ns);
-        if (waiter->verdict != VERDICT_NONE) return leave(waiter), raise_verdict(waiter, now_ns);
+        if (expire(limiter, waiter, now_ns) < 0) return (void)leave(waiter), -1;
+        if (waiter->verdict != VERDICT_NONE) return leave(waiter) < 0 ? -1 : raise_verdict(waiter, now_ns);
         LOCK(limiter);
         if (is_head == (head_of(limiter) == waiter)) {
             *sleep_ns = sleep_of(waiter, is_head, wait_ns, now_ns);
@@ -1386,7 +1452,9 @@ static PyObject *used_up(Permit *permit, const char *what) {
     return NULL;
 }
 
-/* Ends a permit that is out, once. Returns RLM_OK, or what rlm_settle says: then it is out still. */
+/* Ends a permit that is out, once. Returns RLM_OK, or what rlm_settle says: then it is out still; or RAISED: it was ended, but
+   waking the next raised an error. */
+enum { RAISED = -1 };
 static int end_permit(Permit *permit, const rlm_cost *actual, uint64_t now_ns, uint32_t state) {
     Limiter *limiter = permit->limiter;
     int status = state == PERMIT_CANCELLED ? rlm_cancel(limiter->core, &permit->core, now_ns)
@@ -1396,8 +1464,7 @@ static int end_permit(Permit *permit, const rlm_cost *actual, uint64_t now_ns, u
     permit_gone(limiter, permit, state);
     if (state == PERMIT_SETTLED || permit->outcome != OUTCOME_UNSEEN) count_outcome(limiter, permit->outcome);
     UNLOCK(limiter);
-    wake_if_anybody(limiter);
-    return RLM_OK;
+    return wake_if_anybody(limiter) < 0 ? RAISED : RLM_OK;
 }
 
 /* Whether there is anything to end; a permit for nothing just changes its state. */
@@ -1408,16 +1475,17 @@ static bool is_out(Permit *permit, uint32_t state) {
     return false;
 }
 
-/* Ends a permit as estimated. */
-static void settle_as_estimated(Permit *permit) {
-    if (is_out(permit, PERMIT_SETTLED)) (void)end_permit(permit, &permit->core.cost, permit->core.since_ns, PERMIT_SETTLED);
+/* Ends a permit as estimated. -1: an error. */
+static int settle_as_estimated(Permit *permit) {
+    if (!is_out(permit, PERMIT_SETTLED)) return 0;
+    return end_permit(permit, &permit->core.cost, permit->core.since_ns, PERMIT_SETTLED) == RAISED ? -1 : 0;
 }
 
-static void give_back(Permit *permit) {
+static int give_back(Permit *permit) {
     uint64_t now_ns = permit->core.since_ns;
-    if (!is_out(permit, PERMIT_CANCELLED)) return;
+    if (!is_out(permit, PERMIT_CANCELLED)) return 0;
     if (permit->limiter->clock.callable == NULL) (void)clock_read(&permit->limiter->clock, &now_ns);
-    (void)end_permit(permit, NULL, now_ns, PERMIT_CANCELLED);
+    return end_permit(permit, NULL, now_ns, PERMIT_CANCELLED) == RAISED ? -1 : 0;
 }
 
 PyDoc_STRVAR(settle_doc,
@@ -1441,6 +1509,7 @@ static PyObject *permit_settle(Permit *self, PyObject *const *args, Py_ssize_t g
     if (!is_out(self, self->state)) return used_up(self, "settle"); /* the clock was Python code */
     status = end_permit(self, &actual, now_ns, PERMIT_SETTLED);
     if (status == RLM_OK) Py_RETURN_NONE;
+    if (status == RAISED) return NULL;
     if (status == RLM_E_PERMIT) return used_up(self, "settle");
     return raise_debt(self->limiter->state, status, "settle", &actual, "the permit is still out");
 }
@@ -1452,7 +1521,7 @@ PyDoc_STRVAR(cancel_doc,
 static PyObject *permit_cancel(Permit *self, PyObject *unused) {
     (void)unused;
     if (self->state != PERMIT_NEW && !is_out(self, self->state)) return used_up(self, "cancel");
-    give_back(self);
+    if (give_back(self) < 0) return NULL;
     Py_RETURN_NONE;
 }
 
@@ -1464,13 +1533,13 @@ static PyObject *permit_enter(PyObject *self, PyObject *unused) {
 
 /* A block that raised may have sent its request: the charge is kept, and counts as failed unless the server's answer is
  * known. */
-static void leave_block(Permit *permit, PyObject *error_type) {
+static int leave_block(Permit *permit, PyObject *error_type) {
     if (permit->outcome == OUTCOME_UNSEEN && error_type != Py_None) permit->outcome = RLM_FAILED;
-    settle_as_estimated(permit);
+    return settle_as_estimated(permit);
 }
 
 static PyObject *permit_exit(Permit *self, PyObject *const *args, Py_ssize_t given) {
-    leave_block(self, given > 0 ? args[0] : Py_None);
+    if (leave_block(self, given > 0 ? args[0] : Py_None) < 0) return NULL;
     Py_RETURN_NONE;
 }
 
@@ -1516,7 +1585,7 @@ static void permit_lost(Permit *permit) {
         return;
     }
     PyErr_Fetch(&type, &value, &trace);
-    settle_as_estimated(permit);
+    if (settle_as_estimated(permit) < 0) PyErr_WriteUnraisable(NULL);
     if (warn && PyErr_WarnEx(PyExc_ResourceWarning,
                              "a permit was dropped without settle() or cancel(): its connection counted as "
                              "closed at that moment; keep it, or use a with block",
@@ -1599,10 +1668,10 @@ static void abandon(Acquire *self) {
     PyObject *type, *value, *trace;
     Permit *permit = self->permit;
     PyErr_Fetch(&type, &value, &trace);
-    leave(self);
+    if (leave(self) < 0) PyErr_WriteUnraisable(NULL);
     self->permit = NULL;
-    if (permit != NULL && self->state == ACQUIRE_ADMITTED) give_back(permit);
-    self->state = self->state == ACQUIRE_ADMITTED ? ACQUIRE_FAILED : self->state;
+    if (permit != NULL && self->state == ACQUIRE_ADMITTED && give_back(permit) < 0) PyErr_WriteUnraisable(NULL);
+    if (self->state != ACQUIRE_TAKEN) self->state = ACQUIRE_FAILED;
     Py_XDECREF(permit);
     PyErr_Restore(type, value, trace);
 }
@@ -1699,16 +1768,17 @@ static int wait_in_thread(Acquire *self) {
     int status = acquire_now(self);
     uint64_t sleep_ns;
     if (status != 0) return status < 0 ? -1 : 0;
-    if (import_waiting(self->limiter->state) < 0 || refuse_in_loop() < 0) return -1;
+    if (import_waiting(self->limiter->state) < 0 || refuse_in_loop() < 0) return abandon(self), -1;
     self->lock = PyThread_allocate_lock();
-    if (self->lock == NULL) return PyErr_NoMemory(), -1;
+    if (self->lock == NULL) return abandon(self), PyErr_NoMemory(), -1;
     PyThread_acquire_lock(self->lock, NOWAIT_LOCK);
     status = enter(self);
     while (status == 0) {
         status = ask(self, &sleep_ns);
         if (status == 0 && (log_wait(self, sleep_ns) < 0 || sleep_on(self, sleep_ns) < 0)) status = -1;
     }
-    leave(self);
+    if (leave(self) < 0) status = -1;
+    if (status < 0) abandon(self);
     return status < 0 ? -1 : 0;
 }
 
@@ -1731,38 +1801,50 @@ static PyObject *acquire_enter(Acquire *self, PyObject *unused) {
     return acquire_wait(self, unused);
 }
 
-static void leave_acquire(Acquire *self, PyObject *error_type) {
+static int leave_acquire(Acquire *self, PyObject *error_type) {
     Permit *permit = self->permit;
+    int status;
     self->permit = NULL;
-    if (permit != NULL) leave_block(permit, error_type);
+    status = permit != NULL ? leave_block(permit, error_type) : 0;
     Py_XDECREF(permit);
+    return status;
 }
 
 static PyObject *acquire_exit(Acquire *self, PyObject *const *args, Py_ssize_t given) {
-    leave_acquire(self, given > 0 ? args[0] : Py_None);
+    if (leave_acquire(self, given > 0 ? args[0] : Py_None) < 0) return NULL;
     Py_RETURN_NONE;
 }
 
 /* Awaiting: what is admitted at once is returned at once; else a coroutine of rlimit._waiting goes on. */
 static PyObject *acquire_await(Acquire *self) {
     int status = acquire_now(self);
-    PyObject *coroutine, *iterator;
+    PyObject *coroutine, *iterator, *type, *value, *trace;
     if (status < 0) return NULL;
     if (RLM_I_LIKELY(status > 0)) {
         Py_INCREF(self);
         return (PyObject *)self;
     }
-    if (import_waiting(self->limiter->state) < 0) return NULL;
+    if (import_waiting(self->limiter->state) < 0) return abandon(self), NULL;
     coroutine = PyObject_CallOneArg(self->limiter->state->wait_async, (PyObject *)self);
-    if (coroutine == NULL) return NULL;
-    iterator = PyObject_CallMethod(coroutine, "__await__", NULL);
-    Py_DECREF(coroutine);
+    iterator = coroutine == NULL ? NULL : PyObject_CallMethod(coroutine, "__await__", NULL);
+    if (iterator == NULL) {
+        PyErr_Fetch(&type, &value, &trace);
+        if (coroutine != NULL) Py_XDECREF(PyObject_CallMethod(coroutine, "close", NULL)); /* lest Python warn of it */
+        PyErr_Restore(type, value, trace);
+        abandon(self);
+    }
+    Py_XDECREF(coroutine);
     return iterator;
 }
 
 static PyObject *acquire_next(Acquire *self) {
-    PyObject *permit = collect(self);
+    PyObject *permit = collect(self), *type, *value, *trace;
     if (permit != NULL) PyErr_SetObject(PyExc_StopIteration, permit);
+    if (permit != NULL && !PyErr_ExceptionMatches(PyExc_StopIteration)) { /* no memory: it was not told */
+        PyErr_Fetch(&type, &value, &trace);
+        if (give_back((Permit *)permit) < 0) PyErr_WriteUnraisable(NULL);
+        PyErr_Restore(type, value, trace);
+    }
     Py_XDECREF(permit);
     return NULL;
 }
@@ -1784,7 +1866,7 @@ static PyObject *acquire_aenter(Acquire *self, PyObject *unused) {
 
 static PyObject *acquire_aexit(Acquire *self, PyObject *const *args, Py_ssize_t given) {
     PyObject *done = self->limiter->state->done;
-    leave_acquire(self, given > 0 ? args[0] : Py_None);
+    if (leave_acquire(self, given > 0 ? args[0] : Py_None) < 0) return NULL;
     Py_INCREF(done);
     return done;
 }
@@ -1794,19 +1876,20 @@ PyDoc_STRVAR(acquire_cancel_doc, "cancel()\n\nEnds the wait, from any thread: it
                                  "whose permit was fetched stays admitted. Never blocks.");
 static PyObject *acquire_cancel(Acquire *self, PyObject *unused) {
     PyObject *waker = NULL;
-    bool waits;
+    bool waits, untold;
     (void)unused;
     LOCK(self->limiter);
     waits = self->state <= ACQUIRE_ADMITTED && self->verdict == VERDICT_NONE;
     if (waits) self->verdict = VERDICT_CANCELLED;
-    UNLOCK(self->limiter);
-    leave(self);
-    LOCK(self->limiter);
     if (waits) waker = signal_to(self);
     UNLOCK(self->limiter);
-    if (waker != NULL) (void)call_waker(waker);
+    untold = waker != NULL && call_waker(waker) == UNTOLD;
     Py_XDECREF(waker);
-    Py_RETURN_NONE;
+    if (!untold) return (void)leave(self), none_unless_raised();
+    LOCK(self->limiter);
+    self->verdict = VERDICT_NONE; /* it waits on */
+    UNLOCK(self->limiter);
+    return NULL;
 }
 
 /* For rlimit._waiting. */
@@ -1836,9 +1919,9 @@ static PyObject *acquire_collect(Acquire *self, PyObject *unused) {
 
 static PyObject *acquire_leave(Acquire *self, PyObject *unused) {
     (void)unused;
-    leave(self);
-    if (self->state == ACQUIRE_ADMITTED) abandon(self);
-    Py_RETURN_NONE;
+    (void)leave(self);
+    if (self->state <= ACQUIRE_ADMITTED) abandon(self);
+    return none_unless_raised();
 }
 
 static PyObject *acquire_cost(Acquire *self, void *unused) {
@@ -1958,7 +2041,6 @@ static PyObject *limiter_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     }
     self->core = (rlm_limiter *)(((uintptr_t)self->memory + 63) & ~(uintptr_t)63);
     self->forks = self->state->forks;
-    self->timer_ns = RLM_NO_DEADLINE;
     return (PyObject *)self;
 }
 
@@ -1982,6 +2064,7 @@ static PyObject *limiter_begin(Limiter *self, PyObject *args) {
         return PyErr_Format(PyExc_ValueError, "limits: at most %d, not %zd", RLM_LIMITS_MAX, count), NULL;
     clock_clear(&self->clock);
     if (clock_begin(state, &self->clock, clock) < 0 || clock_read(&self->clock, &now_ns) < 0) return NULL;
+    if (self->core->count != 0) return PyErr_SetString(PyExc_RuntimeError, "Limiter: its clock called __init__"), NULL;
     wall_offset_ns = offset == Py_None ? (self->clock.manual != NULL ? 0 : (int64_t)(rlm_wall() - now_ns))
                                        : PyLong_AsLongLong(offset);
     if (wall_offset_ns == -1 && PyErr_Occurred()) return NULL;
@@ -2061,6 +2144,7 @@ static PyObject *limiter_try(Limiter *self, PyObject *const *args, Py_ssize_t gi
     if (self->closed) return PyErr_SetString(self->state->cancelled_error, "the limiter is closed"), NULL;
     if (wait_ns == RLM_NEVER || (wait_ns == 1 && rlm_check(self->core, &cost, now_ns, NULL) == RLM_NEVER))
         return raise_never(self, &cost, now_ns), NULL;
+    if (RLM_I_UNLIKELY(self->untold) && wake_head(self) < 0) return NULL;
     Py_RETURN_NONE;
 }
 
@@ -2122,18 +2206,19 @@ static PyObject *check_cost(Limiter *self, const rlm_cost *cost) {
     PyObject *check, *items[4];
     Py_ssize_t i;
     if (clock_read(&self->clock, &now_ns) < 0) return NULL;
+    notice_fork(self);
     wait_ns = rlm_check(self->core, cost, now_ns, &binding);
     known = binding >= 0 && self->limits != NULL;
     items[0] = wait_ns == 0 && !anybody_waits(self) ? Py_True : Py_False;
     items[1] = PyFloat_FromDouble(wait_from(wait_ns));
     items[2] = known ? PyTuple_GET_ITEM(self->limits, binding) : Py_None;
     items[3] = known ? PyTuple_GET_ITEM(self->meters, binding) : Py_None;
+    Py_INCREF(items[0]), Py_INCREF(items[2]), Py_INCREF(items[3]); /* first: a collector may run Python code that reconfigures */
     check = items[1] == NULL ? NULL : PyStructSequence_New(self->state->check_type);
-    for (i = 0; check != NULL && i < 4; i++) {
-        Py_INCREF(items[i]);
-        PyStructSequence_SetItem(check, i, items[i]);
+    for (i = 0; i < 4; i++) {
+        if (check != NULL) PyStructSequence_SetItem(check, i, items[i]);
+        else Py_XDECREF(items[i]);
     }
-    Py_XDECREF(items[1]);
     return check;
 }
 static PyObject *limiter_check(Limiter *self, PyObject *const *args, Py_ssize_t given, PyObject *keywords) {
@@ -2203,9 +2288,21 @@ static PyObject *limiter_status(Limiter *self, PyObject *unused) {
                          (unsigned long long)self->total[TOTAL_RETRIED], (unsigned long long)self->total[TOTAL_REFUSED]);
 }
 
+/* The limits with another one at index; null and an error: there is no memory. */
+static PyObject *limits_with(PyObject *limits, Py_ssize_t index, PyObject *limit) {
+    Py_ssize_t i, count = PyTuple_GET_SIZE(limits);
+    PyObject *changed = PyTuple_New(count);
+    for (i = 0; changed != NULL && i < count; i++) {
+        PyObject *item = i == index ? limit : PyTuple_GET_ITEM(limits, i);
+        Py_INCREF(item);
+        PyTuple_SET_ITEM(changed, i, item);
+    }
+    return changed;
+}
+
 /* _reconfigure(index, meter, limit) -> status */
 static PyObject *limiter_reconfigure(Limiter *self, PyObject *args) {
-    PyObject *object, *limits;
+    PyObject *object, *before = NULL, *limits = NULL;
     Py_ssize_t index;
     unsigned int meter;
     rlm_limit limit;
@@ -2213,18 +2310,20 @@ static PyObject *limiter_reconfigure(Limiter *self, PyObject *args) {
     int status;
     if (!PyArg_ParseTuple(args, "nIO", &index, &meter, &object)) return NULL;
     if (limit_of(self->state, object, meter, 0, &limit) < 0 || clock_read(&self->clock, &now_ns) < 0) return NULL;
+    if (!limiter_begun(self)) return NULL;
+    while (before != self->limits) { /* a collector may have run Python code that reconfigures */
+        Py_XDECREF(before), Py_XDECREF(limits);
+        before = self->limits;
+        Py_INCREF(before);
+        limits = limits_with(before, index, object);
+        if (limits == NULL) return Py_DECREF(before), NULL;
+    }
     status = index < 0 ? RLM_E_INDEX : rlm_reconfigure(self->core, (size_t)index, &limit, now_ns);
-    if (status != RLM_OK) return PyLong_FromLong(status);
-    limits = PySequence_List(self->limits);
-    if (limits == NULL) return NULL;
-    Py_INCREF(object);
-    if (PyList_SetItem(limits, index, object) < 0) return Py_DECREF(limits), NULL;
-    object = PyList_AsTuple(limits);
-    Py_DECREF(limits);
-    if (object == NULL) return NULL;
-    Py_XSETREF(self->limits, object);
-    wake_if_anybody(self);
-    return PyLong_FromLong(RLM_OK);
+    if (status == RLM_OK) self->limits = limits; /* its reference; that of the one before is let go of here */
+    Py_DECREF(status == RLM_OK ? before : limits);
+    Py_DECREF(before);
+    if (status == RLM_OK && wake_if_anybody(self) < 0) return NULL;
+    return PyLong_FromLong(status);
 }
 
 /* _pause(index or -1 for all, seconds) */
@@ -2239,8 +2338,7 @@ static PyObject *limiter_pause(Limiter *self, PyObject *args) {
     if (seconds_of(seconds, "seconds", UINT64_C(1) << 55, NULL, &wait_ns) < 0 || clock_read(&self->clock, &now_ns) < 0)
         return NULL;
     status = rlm_pause(self->core, index < 0 ? RLM_ALL : (size_t)index, wait_ns, now_ns);
-    wake_if_anybody(self);
-    return none_or_error((PyObject *)self, status);
+    return wake_if_anybody(self) < 0 ? NULL : none_or_error((PyObject *)self, status);
 }
 
 /* _save() -> ((index, period, used), ...) of the calendar quotas */
@@ -2302,7 +2400,7 @@ static PyObject *limiter_sync(Limiter *self, PyObject *args, PyObject *kwargs) {
         rlm_calendar *calendar = rlm_limiter_calendar(self->core, i);
         if (calendar != NULL) (void)rlm_calendar_sync(calendar, wall_ns, now_ns);
     }
-    wake_if_anybody(self);
+    if (wake_if_anybody(self) < 0) return NULL;
     Py_RETURN_NONE;
 }
 
@@ -2310,18 +2408,38 @@ PyDoc_STRVAR(close_doc, "close()\n\nEnds all waits, and those to come, with Acqu
                         "still be settled. Never blocks; from any thread.\n\n"
                         ">>> Limiter(requests=per_minute(50)).close()");
 static PyObject *limiter_close(Limiter *self, PyObject *unused) {
+    int found = WOKEN;
     (void)unused;
-    LOCK(self);
-    self->closed = true;
-    UNLOCK(self);
-    wake_head(self); /* each that leaves wakes the next */
-    Py_RETURN_NONE;
+    while (found != UNTOLD) { /* all, not one by the other: the loop of a head may stand still */
+        Acquire *head;
+        PyObject *waker = NULL;
+        uint64_t handle = 0;
+        LOCK(self);
+        self->closed = true;
+        notice_fork(self);
+        head = head_of(self);
+        if (head != NULL) handle = head->handle, waker = signal_to(head);
+        UNLOCK(self);
+        if (head == NULL) break;
+        found = waker != NULL ? call_waker(waker) : WOKEN;
+        LOCK(self);
+        if (found != UNTOLD) dismiss_head(self, handle, VERDICT_CLOSED);
+        UNLOCK(self);
+        Py_XDECREF(waker);
+    }
+    return none_unless_raised();
 }
 
+/* Its clock was moved. */
 static PyObject *limiter_wake(Limiter *self, PyObject *unused) {
+    uint64_t now_ns;
     (void)unused;
-    wake_head(self);
-    Py_RETURN_NONE;
+    if (!anybody_waits(self)) Py_RETURN_NONE;
+    if (clock_read(&self->clock, &now_ns) < 0) return NULL;
+    notice_fork(self);
+    (void)expire(self, NULL, now_ns);
+    (void)wake_head(self);
+    return none_unless_raised();
 }
 
 static PyObject *limiter_count_retry(Limiter *self, PyObject *unused) {
@@ -2445,20 +2563,22 @@ static int reading_init(Reading *self, PyObject *args, PyObject *kwargs) {
                             "period", "period_least", "period_most", NULL};
     PyObject *meter, *given[7] = {NULL};
     State *state = state_by((PyObject *)self);
+    rlm_reading core;
     int index;
     if (state == NULL || !PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOOOOOO", names, &meter, &given[0], &given[1],
                                                       &given[2], &given[3], &given[4], &given[5], &given[6]))
         return -1;
     if ((index = meter_of(state, meter)) < 0) return -1;
-    self->core = rlm_reading_none((uint32_t)index);
-    if (unless_none(given[0], "limit", &self->core.limit) < 0 ||
-        unless_none(given[1], "remaining", &self->core.remaining) < 0 ||
-        unless_none(given[2], "rounding", &self->core.rounding) < 0 ||
-        unless_none_s(given[3], "reset", &self->core.reset_ns) < 0 ||
-        unless_none_s(given[4], "period", &self->core.period_ns) < 0 ||
-        unless_none_s(given[5], "period_least", &self->core.period_least_ns) < 0 ||
-        unless_none_s(given[6], "period_most", &self->core.period_most_ns) < 0)
+    core = rlm_reading_none((uint32_t)index);
+    if (unless_none(given[0], "limit", &core.limit) < 0 ||
+        unless_none(given[1], "remaining", &core.remaining) < 0 ||
+        unless_none(given[2], "rounding", &core.rounding) < 0 ||
+        unless_none_s(given[3], "reset", &core.reset_ns) < 0 ||
+        unless_none_s(given[4], "period", &core.period_ns) < 0 ||
+        unless_none_s(given[5], "period_least", &core.period_least_ns) < 0 ||
+        unless_none_s(given[6], "period_most", &core.period_most_ns) < 0)
         return -1;
+    self->core = core;
     return 0;
 }
 
@@ -2549,18 +2669,19 @@ static int feedback_init(Feedback *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"outcome", "named", "retry_after", "requested", "readings", NULL};
     PyObject *outcome = NULL, *named = NULL, *retry_after = NULL, *requested = NULL, *given = NULL, *readings;
     State *state = state_by((PyObject *)self);
+    rlm_feedback core; /* not in place: the arguments may run Python code, which may call this again */
     Py_ssize_t i;
     int index = RLM_ANSWERED;
     if (state == NULL ||
         !PyArg_ParseTupleAndKeywords(args, kwargs, "|O$OOOO", names, &outcome, &named, &retry_after, &requested, &given))
         return -1;
-    memset(&self->core, 0, sizeof self->core);
-    self->core.retry_after_ns = self->core.requested = RLM_UNSAID;
+    memset(&core, 0, sizeof core);
+    core.retry_after_ns = core.requested = RLM_UNSAID;
     if (outcome != NULL && (index = outcome_of(outcome)) < 0) return -1;
-    self->core.outcome = (uint32_t)index;
-    if (named_of(state, named, &self->core.named) < 0 ||
-        unless_none_s(retry_after, "retry_after", &self->core.retry_after_ns) < 0 ||
-        unless_none(requested, "requested", &self->core.requested) < 0)
+    core.outcome = (uint32_t)index;
+    if (named_of(state, named, &core.named) < 0 ||
+        unless_none_s(retry_after, "retry_after", &core.retry_after_ns) < 0 ||
+        unless_none(requested, "requested", &core.requested) < 0)
         return -1;
     readings = given == NULL ? PyTuple_New(0) : PySequence_Tuple(given);
     if (readings == NULL) return must_be("readings", "a sequence of Reading", given), -1;
@@ -2570,10 +2691,12 @@ static int feedback_init(Feedback *self, PyObject *args, PyObject *kwargs) {
             PyErr_Format(PyExc_TypeError, "readings: must be at most %d of Reading, not %R", RLM_READINGS_MAX, given);
             break;
         }
-        self->core.reading[self->core.count++] = ((Reading *)reading)->core;
+        core.reading[core.count++] = ((Reading *)reading)->core;
     }
     Py_DECREF(readings);
-    return PyErr_Occurred() ? -1 : 0;
+    if (PyErr_Occurred()) return -1;
+    self->core = core;
+    return 0;
 }
 
 #define FEEDBACK_GET(name, make) \
@@ -2686,7 +2809,7 @@ static PyObject *limiter_observe(Limiter *self, PyObject *const *args, Py_ssize_
     if (clock_read(&self->clock, &now_ns) < 0) return NULL;
     notice_fork(self);
     status = observe_core(self, permit == Py_None ? NULL : (Permit *)permit, &((Feedback *)feedback)->core, now_ns);
-    wake_if_anybody(self);
+    if (wake_if_anybody(self) < 0) return NULL;
     if (status == RLM_E_PERMIT) return used_up((Permit *)permit, "observe");
     return none_or_error((PyObject *)self, status);
 }
@@ -2764,13 +2887,19 @@ typedef struct Queue {
 static int queue_init(Queue *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"capacity", "ageing_ns", NULL};
     unsigned long long capacity, ageing_ns;
+    rlm_queue *core;
     size_t bytes;
+    int status;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "KK", names, &capacity, &ageing_ns)) return -1;
     bytes = rlm_queue_bytes((size_t)capacity);
-    PyMem_RawFree(self->core);
-    self->core = (rlm_queue *)PyMem_RawMalloc(bytes == 0 ? 1 : bytes);
-    if (self->core == NULL) return PyErr_NoMemory(), -1;
-    return zero_or_error((PyObject *)self, rlm_queue_init(self->core, bytes, (size_t)capacity, ageing_ns));
+    core = (rlm_queue *)PyMem_RawMalloc(bytes == 0 ? 1 : bytes);
+    if (core == NULL) return PyErr_NoMemory(), -1;
+    status = rlm_queue_init(core, bytes, (size_t)capacity, ageing_ns);
+    if (status == RLM_OK) {
+        PyMem_RawFree(self->core);
+        self->core = core;
+    } else PyMem_RawFree(core);
+    return zero_or_error((PyObject *)self, status);
 }
 
 static void queue_free(Queue *self) {
@@ -2939,6 +3068,13 @@ static PyType_Spec budget_spec = {"rlimit._rlimit.RetryBudget", sizeof(Budget), 
 
 /* ---- HTTP: what a response says of limits ------------------------------------------------------ */
 
+/* Whether an error is that a str cannot be UTF-8; it is cleared then. */
+static bool is_no_utf8(void) {
+    bool is = PyErr_ExceptionMatches(PyExc_UnicodeError);
+    if (is) PyErr_Clear();
+    return is;
+}
+
 static int profile_of(PyObject *name, rlm_http_profile *profile) {
     const char *text;
     if (!PyUnicode_Check(name)) {
@@ -2947,7 +3083,7 @@ static int profile_of(PyObject *name, rlm_http_profile *profile) {
     }
     text = PyUnicode_AsUTF8(name);
     if (text != NULL && rlm_http_profile_of(text, profile)) return 0;
-    if (text == NULL) PyErr_Clear(); /* no UTF-8 */
+    if (text == NULL && !is_no_utf8()) return -1;
     PyErr_Format(PyExc_ValueError,
                  "provider: must be anthropic, openai, azure, bedrock, gemini, groq, cerebras, openrouter, litellm or "
                  "generic, not %R",
@@ -3046,7 +3182,7 @@ static PyObject *header_bytes(PyObject *object, const char **bytes, Py_ssize_t *
         Py_INCREF(object);
         return object;
     }
-    PyErr_Clear();
+    if (!is_no_utf8()) return NULL;
     object = PyUnicode_AsEncodedString(object, "latin-1", "replace");
     if (object != NULL) *bytes = PyBytes_AS_STRING(object), *count = PyBytes_GET_SIZE(object);
     return object;
@@ -3075,9 +3211,10 @@ static int take_header(rlm_http *http, PyObject *item) {
 
 static int take_headers(rlm_http *http, PyObject *headers) {
     PyObject *items, *iterator, *item;
+    int mapping = headers == Py_None ? 0 : has_items(headers);
     if (headers == Py_None) return 0;
-    items = PyObject_HasAttrString(headers, "items") ? PyObject_CallMethod(headers, "items", NULL)
-                                                     : (Py_INCREF(headers), headers);
+    if (mapping < 0) return -1;
+    items = mapping ? PyObject_CallMethod(headers, "items", NULL) : (Py_INCREF(headers), headers);
     iterator = items == NULL ? NULL : PyObject_GetIter(items);
     if (iterator == NULL) must_be("headers", "a mapping, pairs of name and value, or None", headers);
     Py_XDECREF(items);
@@ -3128,7 +3265,7 @@ static int body_bytes(PyObject *body, Py_buffer *view, PyObject **kept, const ch
     if (PyUnicode_Check(body)) {
         *bytes = PyUnicode_AsUTF8AndSize(body, count);
         if (*bytes != NULL) return 0;
-        PyErr_Clear();
+        if (!is_no_utf8()) return -1;
         *kept = PyUnicode_AsEncodedString(body, "utf-8", "replace");
         if (*kept != NULL) *bytes = PyBytes_AS_STRING(*kept), *count = PyBytes_GET_SIZE(*kept);
         return *kept == NULL ? -1 : 0;
@@ -3299,6 +3436,7 @@ static int make_names(State *state) {
 }
 
 static int add(PyObject *module, const char *name, PyObject *object) {
+    if (object == NULL && PyErr_Occurred() == NULL) PyErr_NoMemory(); /* Python 3.11 forgets to say so of a type's name */
     Py_XINCREF(object);
     if (object == NULL || PyModule_AddObject(module, name, object) < 0) return Py_XDECREF(object), -1;
     return 0;
@@ -3362,8 +3500,11 @@ static int make_constants(PyObject *module) {
     PyObject *names = PyTuple_New((Py_ssize_t)count), *never = PyLong_FromUnsignedLongLong(RLM_NEVER),
              *release = PyLong_FromUnsignedLongLong(RLM_ON_RELEASE);
     int status;
-    for (i = 0; names != NULL && i < count; i++)
-        PyTuple_SET_ITEM(names, (Py_ssize_t)i, PyUnicode_InternFromString(providers[i]));
+    for (i = 0; names != NULL && i < count; i++) {
+        PyObject *name = PyUnicode_InternFromString(providers[i]);
+        if (name == NULL) Py_CLEAR(names);
+        else PyTuple_SET_ITEM(names, (Py_ssize_t)i, name);
+    }
     status = add(module, "PROVIDERS", names) < 0 || add(module, "NEVER", never) < 0 || add(module, "ON_RELEASE", release) < 0
                  ? -1
                  : 0;
@@ -3374,15 +3515,16 @@ static int make_constants(PyObject *module) {
 
 /* Children of this process begin with nobody waiting. */
 static int watch_forks(PyObject *module) {
-    PyObject *posix, *hook = PyObject_GetAttrString(module, "_after_fork"), *answer = NULL;
-    PyObject *args = PyTuple_New(0), *kwargs = hook == NULL ? NULL : Py_BuildValue("{sO}", "after_in_child", hook),
-             *function;
-    posix = PyImport_ImportModule("os");
+    PyObject *posix = PyImport_ImportModule("os"), *function, *hook = NULL, *args = NULL, *kwargs = NULL, *answer = NULL;
     function = posix == NULL ? NULL : PyObject_GetAttrString(posix, "register_at_fork");
-    if (function == NULL && posix != NULL && hook != NULL) PyErr_Clear(); /* Windows */
-    if (function != NULL && args != NULL && kwargs != NULL) answer = PyObject_Call(function, args, kwargs);
-    Py_XDECREF(posix), Py_XDECREF(hook), Py_XDECREF(args), Py_XDECREF(kwargs), Py_XDECREF(function), Py_XDECREF(answer);
-    return PyErr_Occurred() ? -1 : 0;
+    Py_XDECREF(posix);
+    if (function == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) return PyErr_Clear(), 0; /* Windows */
+    if (function != NULL) hook = PyObject_GetAttrString(module, "_after_fork");
+    if (hook != NULL) kwargs = Py_BuildValue("{sO}", "after_in_child", hook);
+    if (kwargs != NULL) args = PyTuple_New(0);
+    if (args != NULL) answer = PyObject_Call(function, args, kwargs);
+    Py_XDECREF(function), Py_XDECREF(hook), Py_XDECREF(args), Py_XDECREF(kwargs), Py_XDECREF(answer);
+    return answer == NULL ? -1 : 0;
 }
 
 static int module_exec(PyObject *module) {

@@ -10,7 +10,7 @@ from ._limit import SECOND, _number, _seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, List, Tuple, Union
+    from typing import Any, Callable, List, Optional, Tuple, Union
 
     from ._limiter import Limiter
 
@@ -109,19 +109,37 @@ class ManualClock(_rlimit.ManualClock):
         self._limiters = [known for known in self._limiters if known() is not None] + [ref(limiter)]
 
     def _wake(self) -> None:
+        """Wakes all, whatever one of them raises, such as what a signal's handler did: that is raised at the end."""
+        failure: Optional[BaseException] = None
+        try:
+            self._wake_sleepers()
+        except BaseException as error:
+            failure = error
+        for known in self._limiters:
+            limiter = known()
+            try:
+                if limiter is not None:
+                    limiter._wake()
+            except BaseException as error:
+                failure = error
+        try:
+            if failure is not None:
+                raise failure
+        finally:
+            del failure
+
+    def _wake_sleepers(self) -> None:
         while self._sleepers and self._sleepers[0][0] <= self._now_ns:
             try:
-                _, _, wake = heappop(self._sleepers)
+                sleeper = heappop(self._sleepers)
             except IndexError:
                 break
             try:
-                wake()
-            except RuntimeError:  # its loop is closed
-                pass
-        for known in self._limiters:
-            limiter = known()
-            if limiter is not None:
-                limiter._wake()
+                sleeper[2]()
+            except BaseException as error:
+                if isinstance(error, RecursionError) or not isinstance(error, RuntimeError):  # that: its loop is closed
+                    heappush(self._sleepers, sleeper)
+                    raise
 
     def __repr__(self) -> str:
         return "ManualClock(%s)" % self.now

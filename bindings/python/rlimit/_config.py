@@ -164,7 +164,7 @@ class Config:
         self.path = path
         self.tiers: Mapping[str, Tier] = MappingProxyType(dict(tiers))
         self.models: Mapping[str, Model] = MappingProxyType(dict(models))
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a limiter's clock may ask for another limiter
         self._limiters: Dict[Tuple[str, str], Limiter] = {}
 
     def limiter(self, name: str, **options: Any) -> Limiter:
@@ -184,7 +184,7 @@ class Config:
         with self._lock:
             limiter = self._limiters.get(key)
             if limiter is None:
-                limiter = self._limiters[key] = found.limiter(**{"name": pool or name, **options})
+                limiter = self._limiters.setdefault(key, found.limiter(**{"name": pool or name, **options}))
             elif options:
                 raise ValueError("options: %s: the limiter of %r is there already" % (", ".join(options), name))
         return limiter

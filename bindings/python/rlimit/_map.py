@@ -332,26 +332,25 @@ class _Threads:
             _join(thread)
 
     def _work(self) -> None:
-        while True:
-            with self.lock:
-                self.idle += 1
-                while not self.waiting and not self.closed:
-                    self.work.wait()
-                self.idle -= 1
-                if self.closed:
-                    return
-                index, item = self.waiting.popleft()
-            outcome = None
-            try:
-                outcome = self._call(index, item)
-            except BaseException as error:  # SystemExit, or a KeyboardInterrupt that the function raised: the whole ends
+        try:
+            while True:
                 with self.lock:
-                    self.broken = error
-            with self.lock:
-                if outcome is not None:
+                    self.idle += 1
+                    while not self.waiting and not self.closed:
+                        self.work.wait()
+                    self.idle -= 1
+                    if self.closed:
+                        return
+                    index, item = self.waiting.popleft()
+                outcome = self._call(index, item)
+                with self.lock:
                     self.ready.put(outcome)
+                    self.done.notify()
+                del outcome, item  # not kept alive while the next is waited for
+        except BaseException as error:  # SystemExit, a KeyboardInterrupt that the function raised, no memory: the whole ends
+            with self.lock:
+                self.broken = error
                 self.done.notify()
-            outcome = item = None  # not kept alive while the next is waited for
 
     def _call(self, index: int, item: Any) -> Outcome[Any, Any]:
         value = None
@@ -459,9 +458,12 @@ class _Loop:
         if len(self.tasks) >= self.job.workers:
             self.waiting.append((index, item))
             return
-        task = self.loop.create_task(_call_async(self.job, index, item, self.job.function, self.host))
-        self.tasks.add(task)
-        task.add_done_callback(self._finished)
+        try:
+            task = self.loop.create_task(_call_async(self.job, index, item, self.job.function, self.host))
+            self.tasks.add(task)
+            task.add_done_callback(self._finished)
+        except MemoryError as error:
+            self._fail(error)
 
     def _finished(self, task: Any) -> None:
         self.tasks.discard(task)
@@ -473,9 +475,12 @@ class _Loop:
         elif task.exception() is not None:
             self._fail(task.exception())
         else:
-            with self.lock:
-                self.ready.put(task.result())
-                self.done.notify()
+            try:
+                with self.lock:
+                    self.ready.put(task.result())
+                    self.done.notify()
+            except MemoryError as error:
+                self._fail(error)
 
     def _fail(self, error: Optional[BaseException]) -> None:
         with self.lock:
@@ -624,8 +629,8 @@ class _Crew:
                 self._wake()
                 if self.host.must_leave():
                     return
-        except Exception as error:
-            self._fail(error)
+        except Exception as error:  # no memory: there will be no outcome
+            self.broken = error
         except (self.host.cancelled, GeneratorExit):
             if not self.host.closing:
                 self.broken = RuntimeError("amap: a call was cancelled from elsewhere")

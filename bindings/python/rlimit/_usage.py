@@ -23,6 +23,6 @@ def usage_of(body: Any) -> Optional[Usage]:
     from ._call import find_usage, read_usage
     try:
         found = find_usage(json.loads(body if isinstance(body, str) else bytes(body))) if body else None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return None
     return Usage(*read_usage(found)) if found else None
