@@ -1495,7 +1495,7 @@ static uint32_t rlm_i_cells(const rlm_limit *limit) {
 static int rlm_i_check(const rlm_limit *limit, uint32_t kind) {
     bool concurrency = kind == RLM_CONCURRENCY, calendar = kind == RLM_CALENDAR;
     bool month = calendar && limit->period_ns == RLM_MONTH;
-    if (limit->kind != kind || kind >= RLM_I_KIND_COUNT) return RLM_E_KIND;
+    if (limit->kind != kind) return RLM_E_KIND;
     if (limit->meter >= RLM_I_METER_COUNT) return RLM_E_METER;
     if (limit->amount == 0 || limit->amount > (concurrency ? UINT64_C(1) << 31 : RLM_AMOUNT_MAX)) return RLM_E_AMOUNT;
     if (concurrency) return RLM_OK;
@@ -1684,7 +1684,6 @@ RLM_I_DEF int rlm_bucket_init(rlm_bucket *bucket, const rlm_limit *limit, uint64
 
 RLM_I_DEF uint64_t rlm_i_long_ns(const rlm_i_rate *rate, uint64_t ticks) {
     uint64_t whole = rlm_i_load_seq_cst(&rate->ticks_per_ns);
-    if (whole == 0) return 1; /* read in the middle of a reconfiguration */
     if (rlm_i_load_seq_cst(&rate->ticks_per_ns_frac) == 0) return (ticks - 1) / whole + 1;
     return rlm_i_mul_high(ticks, rlm_i_load_seq_cst(&rate->ns_per_tick_frac)) + 1;
 }
@@ -1721,7 +1720,7 @@ static uint64_t rlm_i_debt_under(const rlm_i_rate *from, const rlm_i_rate *to, u
     bool late = ahead > may; /* the clock's fault, not a debt */
     uint64_t inexact = rlm_i_load_seq_cst(&to->ticks_per_ns_frac) != 0;
     debt = rlm_i_scale_up(ahead > less ? ahead - less : 0, token, old);
-    *reach = rlm_i_scale_up(may > less ? may - less : 0, token, old);
+    *reach = rlm_i_scale_up(may - less, token, old); /* less is short of a burst, and may is at least one */
     if (*reach > UINT64_C(1) << 60) *reach = UINT64_C(1) << 60;
     if (debt > UINT64_C(1) << 60) {
         if (!late) return UINT64_MAX;
@@ -1924,7 +1923,7 @@ RLM_I_DEF int rlm_bucket_status(rlm_bucket *bucket, rlm_usage *usage, uint64_t n
         if (now_ns > epoch_ns && now_ns - epoch_ns > rlm_i_load_seq_cst(&rate->since_max_ns)) ticks = tat; /* no TAT lies beyond */
         token = rlm_i_load_seq_cst(&rate->token);
         usage->limit = rlm_i_load_seq_cst(&rate->burst);
-        usage->used = tat > ticks && token != 0 ? (tat - ticks - 1) / token + 1 : 0;
+        usage->used = tat > ticks ? (tat - ticks - 1) / token + 1 : 0;
         usage->remaining = (int64_t)usage->limit - (int64_t)usage->used;
         usage->reset_ns = tat > ticks ? rlm_i_ns_until(rate, tat, ticks) : 0;
     } while (((rlm_i_load_seq_cst(&bucket->word) ^ seen) & 3) != 0);
@@ -3102,7 +3101,6 @@ static void rlm_i_merge_bucket(rlm_limiter *limiter, size_t index, const rlm_per
     uint64_t token = rlm_i_load_seq_cst(&rate->token), most = rlm_i_load_seq_cst(&rate->burst) / 8;
     uint64_t need = rlm_i_ahead_if(rate, remaining, back), others;
     rlm_i_amounts amounts;
-    if (token == 0) return;
     if (permit == NULL) {
         rlm_i_add(&entry->corrected, rlm_i_bucket_hold(bucket, seen, need, now_ns) << 2);
         return;
@@ -3130,7 +3128,8 @@ static void rlm_i_merge_count(rlm_limiter *limiter, size_t index, const rlm_perm
     rlm_i_entry *entry = &limiter->entry[index];
     rlm_usage usage;
     uint64_t used, then, more, mark;
-    if (rlm_status(limiter, index, &usage, now_ns) != RLM_OK || remaining >= usage.limit + back) return;
+    (void)rlm_status(limiter, index, &usage, now_ns);
+    if (remaining >= usage.limit + back) return;
     used = usage.used;
     if (permit != NULL) {
         rlm_i_step step;
@@ -3142,7 +3141,7 @@ static void rlm_i_merge_count(rlm_limiter *limiter, size_t index, const rlm_perm
     }
     if (used >= usage.limit + back - remaining) return;
     more = usage.limit + back - remaining - used;
-    if (more <= RLM_AMOUNT_MAX && rlm_i_force(limiter, index, more, now_ns, &mark)) rlm_i_add(&entry->corrected, more);
+    if (rlm_i_force(limiter, index, more, now_ns, &mark)) rlm_i_add(&entry->corrected, more);
 }
 
 static void rlm_i_merge(rlm_limiter *limiter, size_t index, const rlm_permit *permit, const rlm_reading *reading,
@@ -3230,8 +3229,7 @@ static void rlm_i_shrink(rlm_limit *limit, const rlm_limit *given) {
 /* What a limit becomes by a reading. */
 static rlm_limit rlm_i_limit_heard(rlm_limiter *limiter, size_t index, const rlm_reading *reading) {
     rlm_limit given = rlm_i_given(limiter, index), limit = rlm_i_limit_now(limiter, index);
-    bool said = reading->limit != RLM_UNSAID && reading->limit != 0;
-    if (given.follow >= RLM_RAMP || given.follow == RLM_FIXED || !said) return limit;
+    if (given.follow == RLM_FIXED || reading->limit == RLM_UNSAID) return limit;
     limit.amount = reading->limit < RLM_AMOUNT_MAX ? reading->limit : RLM_AMOUNT_MAX;
     if (given.kind != RLM_BUCKET) {
         if (given.follow == RLM_SHRINK && limit.amount > given.amount) limit.amount = given.amount;
@@ -3255,7 +3253,7 @@ static uint64_t rlm_i_sent_since(rlm_limiter *limiter, size_t index, const rlm_p
     used = rlm_i_used_then(limiter, index, permit);
     ticks = rlm_i_ticks(&bucket->rate[seen & 1], now_ns);
     token = rlm_i_load_seq_cst(&bucket->rate[seen & 1].token);
-    if (((seen ^ used) & 3) != 0 || token == 0) return UINT64_MAX;
+    if (((seen ^ used) & 3) != 0) return UINT64_MAX;
     ahead = seen >> 2 > ticks ? (seen >> 2) - ticks : 0;
     if (used >> 63 != 0) used = 0;
     return ahead > used >> 2 ? (ahead - (used >> 2) - 1) / token + 1 : 0;
@@ -3278,8 +3276,8 @@ static uint64_t rlm_i_taken_since(rlm_bucket *bucket, uint64_t before, uint64_t 
     uint64_t at_ns = rlm_i_load_seq_cst(&bucket->changed_ns), reach, debt;
     if (((before + 1) ^ after) & 3) return 0; /* not one change: then it is only held */
     debt = rlm_i_debt_under(from, to, before >> 2, at_ns, &reach);
-    if (debt > UINT64_C(1) << 61 || after >> 2 <= rlm_i_ticks(to, at_ns) + debt) return 0;
-    return (after >> 2) - (rlm_i_ticks(to, at_ns) + debt);
+    debt += rlm_i_ticks(to, at_ns); /* no more than was in the word that was changed: it fits */
+    return after >> 2 > debt ? (after >> 2) - debt : 0;
 }
 
 /* Brings TAT nearer by what it was more than need ticks ahead when its word was seen: what was taken since stays taken. */
@@ -3437,7 +3435,7 @@ static uint64_t rlm_i_taken(rlm_limiter *limiter, size_t index, uint64_t now_ns)
     uint64_t began_ns = heard->round_ns, elapsed_ns = now_ns > began_ns ? now_ns - began_ns : 0;
     uint64_t period_ns = rlm_i_load_seq_cst(&heard->period_ns), before = heard->round, taken;
     rlm_usage usage;
-    if (rlm_status(limiter, index, &usage, now_ns) != RLM_OK) return before;
+    (void)rlm_status(limiter, index, &usage, now_ns);
     if (limiter->entry[index].kind != RLM_BUCKET) return usage.used; /* what it counts is this */
     taken = rlm_i_scale_up(usage.used, period_ns, period_ns + elapsed_ns);
     if (elapsed_ns > 2 * period_ns) {
@@ -3481,7 +3479,8 @@ static void rlm_i_guess_higher(rlm_limiter *limiter, size_t index, uint64_t now_
     uint64_t amount;
     if (rlm_i_is_unknown(limiter, index)) (void)rlm_i_taken(limiter, index, now_ns);
     if (rlm_i_load_seq_cst(&heard->known) != 2 || now_ns < heard->round_ns + RLM_MINUTE_NS) return;
-    if (rlm_status(limiter, index, &usage, now_ns) != RLM_OK || 2 * usage.used < usage.limit) return;
+    (void)rlm_status(limiter, index, &usage, now_ns);
+    if (2 * usage.used < usage.limit) return;
     amount = rlm_i_limit_now(limiter, index).amount;
     amount += amount / 64 + 1;
     rlm_i_set_amount(limiter, index, amount, 1, now_ns);
@@ -3896,11 +3895,11 @@ static uint64_t rlm_i_output_heard(const rlm_route *route) {
     uint32_t i;
     for (i = 0; i < RLM_I_ROUTE_BINS; i++) total += count[i] = rlm_i_load_seq_cst(&route->bin[i]);
     if (total < 8) return 0;
-    for (i = 0; i < RLM_I_ROUTE_BINS; i++) {
+    for (i = 0; i + 1 < RLM_I_ROUTE_BINS; i++) { /* if in none before, in the last */
         sum += count[i];
         if (1000 * sum >= route->quantile_permille * total) break;
     }
-    return rlm_i_bin_top(i < RLM_I_ROUTE_BINS ? i : RLM_I_ROUTE_BINS - 1);
+    return rlm_i_bin_top(i);
 }
 
 RLM_I_DEF rlm_cost rlm_route_estimate(const rlm_route *route, const rlm_cost *estimate) {
@@ -4186,14 +4185,12 @@ RLM_I_DEF uint64_t rlm_backoff_next(const rlm_backoff *plan, rlm_backoff_state *
 RLM_I_DEF int rlm_retry_budget_init(rlm_retry_budget *budget, uint32_t share_permille, uint64_t per_second,
                                     uint64_t burst, uint64_t now_ns) {
     rlm_limit limit = rlm_per_second(RLM_CUSTOM, per_second * 1000);
-    int status;
     if (budget == NULL) return RLM_E_NULL;
     if (share_permille > 1000 || per_second == 0 || per_second > 1000000) return RLM_E_AMOUNT;
     if (burst == 0 || burst > 1000000) return RLM_E_BURST;
     limit.burst = burst * 1000;
-    status = rlm_bucket_init(&budget->bucket, &limit, now_ns);
-    if (status == RLM_OK) budget->share_permille = share_permille;
-    return status;
+    budget->share_permille = share_permille;
+    return rlm_bucket_init(&budget->bucket, &limit, now_ns); /* every such bucket can be */
 }
 
 #ifdef __cplusplus

@@ -669,9 +669,7 @@ static bool rlm_i_read_http_date(rlm_i_text value, uint64_t *ns) {
 /* Seconds that Pacific time is behind UTC: daylight saving time from the second Sunday of March, 10:00 UTC, to the first
    of November, 9:00 UTC. */
 static int64_t rlm_i_pacific_behind(int64_t seconds) {
-    int64_t year = 1970 + seconds / 31556952, march, november;
-    if (rlm_i_days(year, 1, 1) * 86400 > seconds) year--;
-    if (rlm_i_days(year + 1, 1, 1) * 86400 <= seconds) year++;
+    int64_t year = 1970 + seconds / 31556952, march, november; /* in the last day of one perhaps the next: winter all the same */
     march = rlm_i_days(year, 3, 8);                     /* a Sunday is 3 modulo 7 */
     november = rlm_i_days(year, 11, 1);
     march += (10 - march % 7) % 7;
@@ -878,10 +876,9 @@ static rlm_i_text rlm_i_cut(rlm_i_text *text, char mark, bool *closed) {
     return rlm_i_trim(part);
 }
 
-/* Takes the quotes off a string; false if it is neither that nor a token. */
+/* Takes the quotes off a string, which is not empty; false if it is neither that nor a token. */
 static bool rlm_i_unquote(rlm_i_text *text) {
     const char *at;
-    if (rlm_i_bytes(*text) == 0) return false;
     if (*text->at == '"') {
         for (at = text->at + 1; at < text->end && *at != '"'; at++)
             if (*at == '\\') at++;

@@ -201,11 +201,12 @@ RLM_I_DEF int rlm_wait_init(rlm_wait *line, rlm_limiter *limiter, rlm_queue *que
 /* What a waiter does now: RLM_OK, an error to return, or -1 and how long to sleep. */
 static int rlm_i_wait_turn(rlm_wait *line, const rlm_cost *cost, uint64_t handle, uint64_t since_ns, uint64_t timeout_ns,
                            rlm_permit *permit, const rlm_ticket *ticket, uint64_t *sleep_ns) {
-    uint64_t now_ns = rlm_clock_now(&line->clock), head, left_ns = RLM_I_SLEEP_MAX_NS, wait_ns;
+    uint64_t now_ns = rlm_clock_now(&line->clock), head = 0, left_ns = RLM_I_SLEEP_MAX_NS, wait_ns;
     uint64_t waited_ns = now_ns > since_ns ? now_ns - since_ns : 0;
     if (line->closed || (ticket != NULL && ticket->cancelled)) return RLM_E_CANCELLED;
     *sleep_ns = RLM_I_SLEEP_MAX_NS;
-    if (rlm_queue_head(line->queue, &head, NULL) && head == handle) {
+    (void)rlm_queue_head(line->queue, &head, NULL); /* there is one: who asks stands in the queue */
+    if (head == handle) {
         wait_ns = rlm_acquire(line->limiter, cost, now_ns, permit);
         if (wait_ns == 0) return RLM_OK;
         if (wait_ns == RLM_NEVER) return RLM_E_NEVER;

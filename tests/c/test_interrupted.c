@@ -367,6 +367,14 @@ static void a_limit_that_rises_is_interrupted_by_a_debit(void) {
     check_pair(&rises);
 }
 
+/* Whoever follows the server upwards while another changes the limit gives nothing of the one limit to the other. */
+static void a_limit_that_rises_is_interrupted_by_another_change(void) {
+    static const pair configured = {begin_follower, observe_more, reconfigure, outcome_used, AT_LEAST};
+    static const pair followed = {begin_follower, observe_more, observe_more, outcome_used, BETWEEN};
+    check_pair(&configured);
+    check_pair(&followed);
+}
+
 static void observe_nothing(void) {
     rlm_feedback feedback = silent();
     answer = (uint64_t)rlm_observe(&limiter, &permit, &feedback, NOW);
@@ -513,6 +521,7 @@ static const check_case cases[] = {
     CASE(an_answer_is_interrupted_by_a_debit),
     CASE(answers_and_reconfigurations_interrupt_each_other),
     CASE(a_limit_that_rises_is_interrupted_by_a_debit),
+    CASE(a_limit_that_rises_is_interrupted_by_another_change),
     CASE(a_guard_of_another_rate_is_not_taken_over),
     CASE(an_answer_comes_while_a_bucket_must_begin_anew),
     CASE(what_was_opened_stays_open),
