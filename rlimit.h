@@ -3128,8 +3128,7 @@ static void rlm_i_merge_count(rlm_limiter *limiter, size_t index, const rlm_perm
     rlm_i_entry *entry = &limiter->entry[index];
     rlm_usage usage;
     uint64_t used, then, more, mark;
-    (void)rlm_status(limiter, index, &usage, now_ns);
-    if (remaining >= usage.limit + back) return;
+    if (rlm_status(limiter, index, &usage, now_ns) != RLM_OK || remaining >= usage.limit + back) return;
     used = usage.used;
     if (permit != NULL) {
         rlm_i_step step;
@@ -3264,7 +3263,7 @@ static void rlm_i_hold_anew(rlm_limiter *limiter, size_t index, uint64_t now_ns)
     rlm_bucket *bucket = &limiter->entry[index].as.bucket;
     const rlm_i_rate *rate = &bucket->rate[rlm_i_load_seq_cst(&bucket->word) & 1];
     uint64_t until_ns = rlm_i_load_seq_cst(&limiter->entry[index].paused_ns), rest_ns = until_ns > now_ns ? until_ns - now_ns : 0;
-    uint64_t each = rlm_i_load_seq_cst(&rate->ticks_per_ns) + 1;
+    uint64_t each = rlm_i_load_seq_cst(&rate->ticks_per_ns) + (rlm_i_load_seq_cst(&rate->ticks_per_ns_frac) != 0);
     if (rest_ns == 0 || rlm_i_mul_high(rest_ns, each) != 0 || rest_ns * each >> 60 != 0) return;
     rlm_i_bucket_ease(bucket, rest_ns * each + rlm_i_load_seq_cst(&rate->reach), now_ns);
 }
@@ -3435,7 +3434,7 @@ static uint64_t rlm_i_taken(rlm_limiter *limiter, size_t index, uint64_t now_ns)
     uint64_t began_ns = heard->round_ns, elapsed_ns = now_ns > began_ns ? now_ns - began_ns : 0;
     uint64_t period_ns = rlm_i_load_seq_cst(&heard->period_ns), before = heard->round, taken;
     rlm_usage usage;
-    (void)rlm_status(limiter, index, &usage, now_ns);
+    if (rlm_status(limiter, index, &usage, now_ns) != RLM_OK) return before;
     if (limiter->entry[index].kind != RLM_BUCKET) return usage.used; /* what it counts is this */
     taken = rlm_i_scale_up(usage.used, period_ns, period_ns + elapsed_ns);
     if (elapsed_ns > 2 * period_ns) {
@@ -3479,8 +3478,7 @@ static void rlm_i_guess_higher(rlm_limiter *limiter, size_t index, uint64_t now_
     uint64_t amount;
     if (rlm_i_is_unknown(limiter, index)) (void)rlm_i_taken(limiter, index, now_ns);
     if (rlm_i_load_seq_cst(&heard->known) != 2 || now_ns < heard->round_ns + RLM_MINUTE_NS) return;
-    (void)rlm_status(limiter, index, &usage, now_ns);
-    if (2 * usage.used < usage.limit) return;
+    if (rlm_status(limiter, index, &usage, now_ns) != RLM_OK || 2 * usage.used < usage.limit) return;
     amount = rlm_i_limit_now(limiter, index).amount;
     amount += amount / 64 + 1;
     rlm_i_set_amount(limiter, index, amount, 1, now_ns);

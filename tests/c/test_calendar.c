@@ -383,6 +383,56 @@ static void ends_of_time(void) {
     }
 }
 
+/* A clock behind by whole periods is believed after a minute, not before; then the next period counts anew. */
+static void a_clock_set_back_is_believed_after_a_minute(void) {
+    rlm_limit limit = rlm_fixed(RLM_REQUESTS, 10, RLM_HOUR_NS, 0);
+    uint64_t late_ns;
+    for (late_ns = 0; late_ns < 2; late_ns++) {
+        rlm_calendar calendar;
+        uint64_t start_ns = 1000 * RLM_DAY_NS;
+        CHECK_EQ(rlm_calendar_init(&calendar, &limit, start_ns), RLM_OK);
+        CHECK_EQ(rlm_calendar_take(&calendar, 10, start_ns + 10 * RLM_HOUR_NS, NULL), 0);
+        CHECK(rlm_calendar_take(&calendar, 1, start_ns, NULL) != 0);
+        CHECK(rlm_calendar_take(&calendar, 1, start_ns + RLM_MINUTE_NS - 1 + late_ns, NULL) != 0);
+        CHECK((rlm_calendar_take(&calendar, 1, start_ns + RLM_HOUR_NS, NULL) == 0) == (late_ns == 1));
+    }
+}
+
+/* However far ahead: a period is granted once. */
+static void periods_of_the_far_future_are_granted_once(void) {
+    uint64_t years;
+    for (years = 1; years <= 230; years += 3) {
+        rlm_limit limit = rlm_fixed(RLM_REQUESTS, UINT64_C(1) << 20, SECOND / 100, 0);
+        rlm_calendar quota = of(&limit, 20000 * DAY);
+        uint64_t now_ns = 20000 * DAY + years * 365 * DAY, first, second;
+        first = rlm_calendar_take(&quota, UINT64_C(1) << 20, now_ns, NULL);
+        second = rlm_calendar_take(&quota, 1, now_ns, NULL);
+        CHECK(years > 60 || first == 0);
+        CHECK(second != 0);
+    }
+}
+
+/* Whatever the amount and the period, the quota can be made twice as large. */
+static void any_quota_can_be_doubled(void) {
+    static const uint64_t periods_ns[] = {1000, 1000000, SECOND, HOUR, DAY, RLM_MONTH};
+    uint64_t bits;
+    size_t i;
+    for (i = 0; i < sizeof periods_ns / sizeof periods_ns[0]; i++) {
+        for (bits = 0; bits < 40; bits++) {
+            rlm_limit limit = rlm_fixed(RLM_REQUESTS, UINT64_C(1) << bits, periods_ns[i], 0);
+            rlm_calendar quota;
+            int status = rlm_calendar_init(&quota, &limit, 20000 * DAY);
+            if (status != RLM_OK) CHECK(status == RLM_E_SPAN || status == RLM_E_RATE);
+            if (status != RLM_OK) continue;
+            CHECK_EQ(rlm_calendar_take(&quota, limit.amount, 20000 * DAY, NULL), 0);
+            limit.amount *= 2;
+            CHECK_EQ(rlm_calendar_reconfigure(&quota, &limit), RLM_OK);
+            CHECK_EQ(rlm_calendar_take(&quota, limit.amount / 2, 20000 * DAY, NULL), 0);
+            CHECK(rlm_calendar_take(&quota, 1, 20000 * DAY, NULL) != 0);
+        }
+    }
+}
+
 static const check_case cases[] = {
     CASE(bad_limits_change_nothing),
     CASE(answers_and_refusals),
@@ -401,6 +451,9 @@ static const check_case cases[] = {
     CASE(save_across_a_boundary),
     CASE(the_largest_quota),
     CASE(ends_of_time),
+    CASE(a_clock_set_back_is_believed_after_a_minute),
+    CASE(periods_of_the_far_future_are_granted_once),
+    CASE(any_quota_can_be_doubled),
 };
 
 CHECK_MAIN(cases)

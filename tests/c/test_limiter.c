@@ -580,6 +580,46 @@ static void a_look_ahead_changes_nothing(void) {
     CHECK_EQ(rlm_acquire(&limiter, &cost, START + 3 * SECOND, &permit), 57 * SECOND);
 }
 
+/* An amount out of range in any meter, however large, is refused: it would make a difference negative. */
+static void any_amount_out_of_range_is_refused(void) {
+    static const uint64_t amounts[] = {RLM_AMOUNT_MAX + 1, UINT64_C(1) << 63, (UINT64_C(1) << 63) + RLM_AMOUNT_MAX,
+                                       (UINT64_C(1) << 63) + 2 * RLM_AMOUNT_MAX, UINT64_MAX - RLM_AMOUNT_MAX, UINT64_MAX};
+    rlm_limit limits[RLM_LIMITS_MAX];
+    size_t count = every_kind(limits), i, meter;
+    rlm_cost one = cost_of(1, 0, 0);
+    rlm_permit permit, out;
+    make(limits, count);
+    CHECK_EQ(rlm_acquire(&limiter, &one, START, &out), 0);
+    keep();
+    for (i = 0; i < sizeof amounts / sizeof amounts[0]; i++) {
+        for (meter = 0; meter < 5; meter++) {
+            rlm_cost cost = cost_of(meter == 0 ? amounts[i] : 1, meter == 1 ? amounts[i] : 0, meter == 2 ? amounts[i] : 0);
+            if (meter == 3) cost.microdollars = amounts[i];
+            if (meter == 4) cost.custom = amounts[i];
+            CHECK_EQ(rlm_acquire(&limiter, &cost, START, &permit), RLM_NEVER);
+            CHECK_EQ(rlm_check(&limiter, &cost, START, NULL), RLM_NEVER);
+            CHECK_EQ(rlm_settle(&limiter, &out, &cost, START), RLM_E_COST);
+            CHECK_EQ(rlm_debit(&limiter, &cost, START), RLM_E_COST);
+            CHECK(same());
+        }
+    }
+    CHECK_EQ(rlm_settle(&limiter, &out, &one, START), RLM_OK);
+}
+
+/* Made anew with fewer limits, it has no more than these. */
+static void a_limiter_made_anew_forgets_the_old_one(void) {
+    rlm_limit limits[2];
+    rlm_usage usage;
+    limits[0] = rlm_per_minute(RLM_REQUESTS, 10);
+    limits[1] = rlm_calendar_day(RLM_REQUESTS, 10, 0, 0);
+    make(limits, 2);
+    CHECK(rlm_limiter_calendar(&limiter, 1) != NULL);
+    CHECK_EQ(rlm_limiter_init(&limiter, limits, 1, START), RLM_OK);
+    CHECK(rlm_limiter_calendar(&limiter, 1) == NULL);
+    CHECK_EQ(rlm_status(&limiter, 1, &usage, START), RLM_E_INDEX);
+    CHECK_EQ(rlm_reconfigure(&limiter, 1, &limits[1], START), RLM_E_INDEX);
+}
+
 static const check_case cases[] = {
     CASE(bad_limits_change_nothing),
     CASE(every_status_has_its_message),
@@ -603,6 +643,8 @@ static const check_case cases[] = {
     CASE(a_look_ahead_changes_nothing),
     CASE(a_limiter_of_nothing_admits_nothing),
     CASE(a_limiter_is_plain_memory),
+    CASE(any_amount_out_of_range_is_refused),
+    CASE(a_limiter_made_anew_forgets_the_old_one),
 };
 
 CHECK_MAIN(cases)

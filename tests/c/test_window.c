@@ -719,6 +719,20 @@ static void what_is_admitted_while_the_clock_is_behind_counts(void) {
     CHECK(rlm_window_take(window, 1, START + 19 * SECOND - 1, NULL) != 0);
 }
 
+/* A mark that no operation was given yet names none, also later. */
+static void a_mark_of_nothing_gives_nothing_back(void) {
+    rlm_limit limit = rlm_sliding(RLM_REQUESTS, 10, 10 * SECOND);
+    uint64_t mark, next;
+    rlm_usage usage;
+    make(&limit, START);
+    CHECK_EQ(rlm_window_take(window, 3, START, &mark), 0);
+    CHECK_EQ(rlm_window_credit(window, 3, mark + 1), RLM_OK);
+    CHECK_EQ(rlm_window_take(window, 7, START, &next), 0);
+    CHECK_EQ(next, mark + 1);
+    CHECK_EQ(rlm_window_status(window, &usage, START), RLM_OK);
+    CHECK_EQ(usage.used, 10);
+}
+
 static const check_case cases[] = {
     CASE(bad_limits_change_nothing),
     CASE(init_stays_in_its_memory),
@@ -749,6 +763,7 @@ static const check_case cases[] = {
     CASE(a_window_is_not_made_larger_than_it_counts),
     CASE(a_clock_set_back_admits_no_more_than_the_amount),
     CASE(what_is_admitted_while_the_clock_is_behind_counts),
+    CASE(a_mark_of_nothing_gives_nothing_back),
 };
 
 CHECK_MAIN(cases)

@@ -1,4 +1,5 @@
-"""Mutants of rlimit.h and ext/rlimit_http.h, each run against the tests in C that finish fast.
+"""Mutants of rlimit.h and ext/rlimit_http.h, each run against the tests in C that finish fast: tests/c, the shared cases fixed and
+random, the simulator, tests/c/test_http*.c under the sanitizers, and the explorer of tests/explore.
 
     python tests/evidence/mutate.py [--count N] [--seed N] [--jobs N] [--out FILE] [--json FILE] [--from FOLDER] [--only TEXT]
 
@@ -25,27 +26,29 @@ ROOT = TESTS.parent
 WORK = ROOT / "build" / "mutate"
 TABLE = HERE / "mutants.txt"
 FLAGS = ["-std=gnu11", "-O0", "-w", "-pthread"]
+SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 TIMEOUT_S = 20
 SIM_OPS = 200000
-EDGES = [] # tests that kill mutants which others leave
+RANDOM = (1, 700)   # seed and number of random cases
+EXPLORE_S = 0.1     # for a scenario; most take hundredths
 
 # Which tests can notice, the likely ones first, by the first words of a function's name.
-WHOLE = ["test_limiter", "test_pitfalls", "sim", "test_threads", "test_feedback"]
+WHOLE = ["random", "test_limiter", "test_pitfalls", "test_threads", "test_feedback", "sim", "explore"]
 TESTS_OF = [
-    (r"rlm_i_http|rlm_http", ["test_http", "vectors"]),
     (r"rlm_i_window|rlm_window|rlm_i_look|rlm_i_restamp|rlm_i_install|rlm_i_leaves|rlm_i_since|rlm_i_cred|rlm_i_given_back|rlm_i_split",
      ["test_window", "vectors", *WHOLE]),
     (r"rlm_calendar|rlm_i_calendar|rlm_i_period|rlm_i_month|rlm_i_day|rlm_i_wall", ["test_calendar", "vectors", *WHOLE]),
-    (r"rlm_queue|rlm_i_queue|rlm_i_heap|rlm_i_waiter", ["test_queue", "vectors", "test_pitfalls", "sim"]),
-    (r"rlm_backoff|rlm_i_uniform|rlm_retry", ["test_backoff", "vectors", "test_pitfalls"]),
-    (r"rlm_route|rlm_i_learn_|rlm_i_bin|rlm_i_output", ["test_route"]),
+    (r"rlm_queue|rlm_i_queue|rlm_i_heap|rlm_i_waiter", ["test_queue", "vectors", "random", "test_pitfalls", "sim"]),
+    (r"rlm_backoff|rlm_i_uniform|rlm_retry", ["test_backoff", "vectors", "random", "test_pitfalls"]),
+    (r"rlm_route|rlm_i_learn_|rlm_i_bin|rlm_i_output", ["test_route", "explore"]),
     (r"rlm_bucket|rlm_i_bucket|rlm_i_rate|rlm_i_token|rlm_i_ticks|rlm_i_lag|rlm_i_reach|rlm_i_debt", ["test_bucket", "vectors", *WHOLE]),
     (r"rlm_concurrency|rlm_i_concurrency", ["test_concurrency", "vectors", *WHOLE]),
     (r"rlm_tsc|rlm_now|rlm_i_counter", ["test_clock"]),
-    (r"", ["test_limiter", "vectors", "test_bucket", "test_window", "test_calendar", "test_pitfalls", "sim", "test_feedback", "test_threads",
-           "test_feedback_threads", "test_concurrency"]),
+    (r"", ["test_limiter", "vectors", "random", "test_bucket", "test_window", "test_calendar", "test_concurrency", "test_pitfalls",
+           "test_feedback", "test_threads", "test_feedback_threads", "sim", "explore"]),
 ]
-OF_FEEDBACK = ["test_feedback", "sim", "test_pitfalls", "test_feedback_threads"]
+OF_HTTP = ["test_http", "test_http_edges", "vectors", "random", "test_http sanitized", "test_http_edges sanitized"]
+OF_FEEDBACK = ["test_feedback", "test_pitfalls", "test_feedback_threads", "sim", "explore"]
 FEEDBACK_FROM = "/* -- feedback -- */"
 
 SWAPS = [
@@ -117,7 +120,8 @@ def mutants_of(name, text):
             line = text[line_at[number - 1]:line_at[number]]
             after = text[:start] + new + text[end:]
             shown = after[line_at[number - 1]:].split("\n", 1)[0]
-            return {"file": name, "function": function, "line": number, "was": line.strip(), "is": shown.strip(), "start": start,
+            other = after[line_at[number - 1]:].split("\n", 1)[1].lstrip().startswith("else")
+            return {"file": name, "function": function, "else": other, "line": number, "was": line.strip(), "is": shown.strip(), "start": start,
                     "end": end, "new": new, "feedback": feedback_from <= start < feedback_to}
         body = code[first:last]
         found = []
@@ -163,17 +167,41 @@ def explained():
     return table
 
 
+def by_form(mutant):
+    """Why it is equivalent, where its form tells: a bound that moved by one between two values of which either is taken, or their
+    difference, is no other bound. None: it does not tell."""
+    was, now = mutant["was"], mutant["is"]
+    at = len(os.path.commonprefix([was, now])) - 1
+    if was[at:at + 1] not in ("<", ">") or was[:at + 1] + "=" + was[at + 1:] != now and now[:at + 1] + "=" + now[at + 1:] != was:
+        return None
+    left, right = was[:at].rstrip(), was[at + 1:].lstrip("=").lstrip()
+    chosen = re.match(r"(.+?) \? (.+?) : (.+?)[;),]*(?: |$)", right)
+    if chosen:
+        other, first, second = chosen.groups()
+        if any(other == one and re.search(r"(^|[ (])%s$" % re.escape(two), left) for one, two in ((first, second), (second, first))):
+            return "Equivalent: where both are equal either may be taken."
+        if second in ("0", first.partition(" - ")[2] + " - " + first.partition(" - ")[0]) and first.endswith(" - " + other) and \
+                left.endswith(first[:-len(" - " + other)]):
+            return "Equivalent: where both are equal the difference is 0."
+    set_to = re.match(r"(\S+?)\)+ (\S+) = (\S+);", right)
+    if set_to and not mutant["else"] and re.search(r"[\w>.\]-]+$", left):
+        if {set_to.group(2), set_to.group(3)} == {set_to.group(1), re.search(r"[\w>.\[\]*-]+$", left).group(0)}:
+            return "Equivalent: where both are equal it is set to what it is."
+    return None
+
+
 class Tests:
     """The programs, built with the headers of a folder."""
 
     def __init__(self):
-        self.vectors = None
-        self.names = [path.stem for path in sorted((TESTS / "c").glob("test_*.c"))] + ["vectors", "sim"]
+        self.texts = {}
+        c = [path.stem for path in sorted((TESTS / "c").glob("test_*.c"))]
+        self.names = [*c, *(name + " sanitized" for name in c if name.startswith("test_http")), "vectors", "random", "sim", "explore"]
         self.left_out = []
 
     def prepare(self, folder, sources):
         shutil.rmtree(folder, ignore_errors=True)
-        for source in [*(TESTS / "c").glob("*.[ch]"), *(TESTS / "sim").glob("*.[ch]")]:
+        for source in (path for part in ("c", "sim", "explore") for path in (TESTS / part).glob("*.[ch]")):
             to = folder / source.relative_to(ROOT)
             to.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, to)
@@ -183,32 +211,39 @@ class Tests:
         shutil.copy(sources["rlimit.h"], folder / "rlimit.h")
         shutil.copy(sources["rlimit_http.h"], folder / "ext" / "rlimit_http.h")
 
+    def program(self, name):
+        """Its source, flags for the compiler, arguments."""
+        if name == "sim":
+            return "sim/sim.c", [], ["--ops", SIM_OPS]
+        if name == "explore":
+            return "explore/scenarios.c", ["-O2"], ["--seconds", EXPLORE_S]
+        if name in self.texts:
+            return "c/vectors.c", [], [self.texts[name]]
+        name, _, sanitized = name.partition(" ")
+        return "c/%s.c" % name, SANITIZE if sanitized else [], []
+
     def run(self, folder, name):
         """'', or how it failed: 'compile', 'timeout', 'exit code'."""
-        source = folder / "tests" / ("sim" if name == "sim" else "c") / (name + ".c")
-        binary = folder / name
-        includes = ["-I", folder, "-I", folder / "ext", "-I", folder / "tests" / "c", "-I", folder / "tests" / "sim"]
-        if name == "sim":
-            arguments = ["--ops", SIM_OPS]
-        else:
-            arguments = [self.vectors] if name == "vectors" else []
+        source, flags, arguments = self.program(name)
+        binary = folder / name.replace(" ", "-")
+        parts = ["", "ext", "tests/c", "tests/sim", "tests/explore"]
         try:
-            built = subprocess.run(["gcc", *FLAGS, *includes, source, "-o", binary, "-lm"], stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL, timeout=120)
+            built = subprocess.run(["gcc", *FLAGS, *flags, *("-I%s" % (folder / part) for part in parts), folder / "tests" / source,
+                                    "-o", binary, "-lm"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
             if built.returncode != 0:
                 return "compile"
             done = subprocess.run([str(part) for part in [binary, *arguments]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                  timeout=TIMEOUT_S)
+                                  timeout=6 * TIMEOUT_S if name == "explore" else TIMEOUT_S)
         except subprocess.TimeoutExpired:
             return "timeout"
         return "" if done.returncode == 0 else "exit code %d" % done.returncode
 
     def order(self, mutant):
         if mutant["file"] == "rlimit_http.h":
-            return [*EDGES, "test_http", "vectors"]
+            return OF_HTTP
         if mutant["feedback"]:
-            return [*EDGES, *OF_FEEDBACK]
-        return [*EDGES, *next(names for pattern, names in TESTS_OF if re.match(pattern, mutant["function"]))]
+            return OF_FEEDBACK
+        return next(names for pattern, names in TESTS_OF if re.match(pattern, mutant["function"]))
 
     def judge(self, folder, path, mutant, text):
         path.write_text(text[:mutant["start"]] + mutant["new"] + text[mutant["end"]:])
@@ -223,13 +258,18 @@ class Tests:
         return None
 
 
-def vector_text():
+def vector_texts():
+    """Files of the shared cases for tests/c/vectors.c."""
     sys.path.insert(0, str(TESTS))
     import test_vectors
-    cases = [case for path in test_vectors.FIXED for case in test_vectors.load(path)]
-    path = WORK / "vectors.txt"
-    path.write_text("".join(line + "\n" for case in cases for line in test_vectors.flat(case)))
-    return path
+    cases = WORK / "random.jsonl"
+    subprocess.run([sys.executable, TESTS / "vectors" / "generate.py", "--random", *map(str, RANDOM), cases], check=True,
+                   stdout=subprocess.DEVNULL)
+    texts = {}
+    for name, paths in (("vectors", test_vectors.FIXED), ("random", [cases])):
+        texts[name] = WORK / (name + ".txt")
+        texts[name].write_text("".join(line + "\n" for path in paths for case in test_vectors.load(path) for line in test_vectors.flat(case)))
+    return texts
 
 
 def main():
@@ -253,7 +293,7 @@ def main():
     if options.count and options.count < len(mutants):
         mutants = random.Random(options.seed).sample(mutants, options.count)
     tests = Tests()
-    tests.vectors = vector_text()
+    tests.texts = vector_texts()
     folders = [WORK / str(job) for job in range(options.jobs)]
     for folder in folders:
         tests.prepare(folder, sources)
@@ -276,7 +316,7 @@ def main():
     survivors = []
     with open(options.out, "w") as out, ThreadPoolExecutor(options.jobs) as pool:
         for mutant, killed in pool.map(one, mutants):
-            reason = table.get(key_of(mutant))
+            reason = table.get(key_of(mutant)) or by_form(mutant)
             record = {**{key: mutant[key] for key in ("file", "function", "line", "was", "is")}, "killed_by": killed}
             if killed == "does not compile":
                 counts["not_compiled"] += 1
